@@ -1,0 +1,95 @@
+# Every environment is made from its own hashed lock file; `make help` lists what can be asked for.
+SHELL := /bin/bash
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+
+PYTHON ?= python3
+ENGINE ?= $(shell command -v nvidia-smi >/dev/null 2>&1 && echo engine-gpu || echo engine-cpu)
+FILE ?= slipway.yaml
+ARGS ?=
+
+ENVS := .venvs
+UV := $(shell command -v uv 2>/dev/null || echo $(ENVS)/uv/bin/uv)
+UV_VERSION := 0.13.9
+SYNC = $(UV) pip sync -q --compile-bytecode --require-hashes --python $(@D)/bin/python
+SELF = $(UV) pip install -q --compile-bytecode --no-deps --python $(@D)/bin/python --editable .
+ENGINE_PYTHON := $(ENVS)/$(ENGINE)/bin/python
+DEV := $(ENVS)/dev/bin
+SOURCES := pyproject.toml service/slipway/__init__.py
+
+.PHONY: help
+help: ## List the targets.
+	@awk -F':.*## ' '/^[a-z][a-z0-9-]*:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+# --- environments ----------------------------------------------------------------------------
+
+$(ENVS)/uv/bin/uv:
+	@echo "Installing uv $(UV_VERSION)"
+	@$(PYTHON) -m venv $(ENVS)/uv && $(ENVS)/uv/bin/pip install -q --disable-pip-version-check uv==$(UV_VERSION)
+
+# $(ENVS)/NAME/.ready is newer than everything that the environment NAME is made from.
+$(ENVS)/%/.ready: locks/%.txt $(SOURCES) | $(UV)
+	@echo "Making the environment $* (its lock names $$(grep -c '^[a-z0-9A-Z]' $<) packages)"
+	@test -x $(@D)/bin/python || $(UV) venv -q --python $(PYTHON) $(@D)
+	@start=$$(date +%s); $(SYNC) $< && $(SELF) && echo "  ready after $$(( $$(date +%s) - start )) s"
+	@touch $@
+
+.PHONY: envs
+envs: $(ENVS)/gateway/.ready $(ENVS)/$(ENGINE)/.ready ## Make the gateway's and the engine's environments.
+
+.PHONY: dev
+dev: $(ENVS)/dev/.ready ## Make the environment with every development tool.
+
+.PHONY: system
+system: ## Install the shared libraries that vLLM needs (apt, asks for root only where one is missing).
+	@scripts/system-packages libnuma1
+
+.PHONY: lock
+lock: | $(UV) ## Resolve all lock files anew, keeping what still fits (UPGRADE=1 takes the newest).
+	@scripts/lock $(UV) $(if $(UPGRADE),--upgrade)
+
+# --- the main job ----------------------------------------------------------------------------
+
+.PHONY: run
+run: system envs ## Serve the models of slipway.yaml: engine, gateway, console. Ctrl-C stops it.
+	@SLIPWAY_ENGINE_PYTHON=$(ENGINE_PYTHON) exec $(ENVS)/gateway/bin/slipway up -f $(FILE) $(ARGS)
+
+.PHONY: down
+down: $(ENVS)/gateway/.ready ## Stop what `make run` started, from another terminal.
+	@$(ENVS)/gateway/bin/slipway down
+
+.PHONY: status
+status: $(ENVS)/gateway/.ready ## Show what runs: services, replicas, addresses.
+	@$(ENVS)/gateway/bin/slipway status
+
+# --- checks ----------------------------------------------------------------------------------
+
+.PHONY: format
+format: dev ## Format the code and mend what the linter can mend.
+	@$(DEV)/ruff format -q . && $(DEV)/ruff check -q --fix .
+
+.PHONY: lint
+lint: dev ## Formatter, linter, types, import layers.
+	@$(DEV)/ruff format -q --check . && $(DEV)/ruff check -q .
+	@$(DEV)/mypy && $(DEV)/mypy tests loadtests
+	@$(DEV)/lint-imports --no-timing
+
+.PHONY: unit
+unit: dev ## The unit tests.
+	@$(DEV)/pytest -q tests/unit $(ARGS)
+
+.PHONY: check
+check: lint unit ## The quick part: lint and unit tests, under a minute.
+
+.PHONY: test-packages
+test-packages: ## Install what the tests need from the system (apt): Chromium, Node, libnuma.
+	@scripts/system-packages libnuma1 chromium nodejs npm
+
+.PHONY: test
+test: test-packages envs dev ## Everything: lint, unit, integration (real engine), browser.
+	@$(MAKE) --no-print-directory lint
+	@SLIPWAY_ENGINE_PYTHON=$(CURDIR)/$(ENGINE_PYTHON) $(DEV)/pytest -v $(ARGS)
+
+.PHONY: clean
+clean: ## Remove the environments and caches of this checkout (models stay in their cache).
+	@rm -rf $(ENVS) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache tests/integration/node/node_modules

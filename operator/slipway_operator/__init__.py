@@ -1,0 +1,1 @@
+"""The control plane: object -> desired manifests, applied server-side."""

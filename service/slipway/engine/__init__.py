@@ -1,0 +1,1 @@
+"""Resolves a model and starts vLLM's server on it."""

@@ -1,0 +1,1 @@
+"""Local runs: the objects of a cluster as processes of this machine."""
