@@ -37,7 +37,7 @@ class APIKeyStatus(Part):
     """What Slipway found out about a key."""
 
     key_hash: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] | None = None
-    """SHA-256 of the plain key, in hex. Keys hold 256 random bits, so a plain hash cannot be reversed by guessing."""
+    """SHA-256 of the plain key, in hex. A key holds 256 random bits, so nobody reverses it by guessing."""
     created_at: datetime | None = None
 
 

@@ -6,7 +6,7 @@ from typing import Annotated, Literal
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from pydantic.alias_generators import to_camel
 
-API_VERSION = "slipway.dev/v1alpha1"
+API_VERSION: Literal["slipway.dev/v1alpha1"] = "slipway.dev/v1alpha1"
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$", max_length=63)]
 """A name of an object, as DNS wants it: lower case letters, digits, `-` and `.`."""
