@@ -1,4 +1,4 @@
-"""What an LLMService means for one engine: the command line of `slipway engine`, in a pod and in a process."""
+"""What an LLMService means for one engine: the arguments of `slipway engine`, in a pod and in a process."""
 
 from slipway.objects.llmservices import LLMService
 

@@ -116,7 +116,7 @@ class LLMService(Resource):
 
     @property
     def revision(self) -> str:
-        """Ten hex digits over all that makes one engine differ from another (not `replicas`, not `rollout`)."""
+        """Ten hex digits over all that sets engines apart (not `replicas`, not `rollout`)."""
         what = {
             "model": self.spec.model.model_dump(mode="json") | {"name": self.served_name},
             "engine": self.spec.engine.model_dump(mode="json"),
