@@ -1,0 +1,46 @@
+"""Model sources behind one interface, into one content-addressed cache.
+
+    model = fetch("hf://org/name@revision", progress=print)
+    model.path, model.digest, model.resolved
+
+Importing this is light: the libraries of a source are loaded when it is fetched from.
+"""
+
+from slipway.engine.sources.errors import (
+    AccessDeniedError,
+    ConversionError,
+    DigestMismatchError,
+    DiskFullError,
+    FetchCancelledError,
+    MissingDependencyError,
+    NotAModelError,
+    SourceAddressError,
+    SourceChangedError,
+    SourceError,
+    SourceNotFoundError,
+    UnreachableError,
+    UnsafeArchiveError,
+    UnsafeWeightsError,
+)
+from slipway.engine.sources.fetching import FetchedModel, fetch
+from slipway.engine.sources.progress import Progress
+
+__all__ = [
+    "AccessDeniedError",
+    "ConversionError",
+    "DigestMismatchError",
+    "DiskFullError",
+    "FetchCancelledError",
+    "FetchedModel",
+    "MissingDependencyError",
+    "NotAModelError",
+    "Progress",
+    "SourceAddressError",
+    "SourceChangedError",
+    "SourceError",
+    "SourceNotFoundError",
+    "UnreachableError",
+    "UnsafeArchiveError",
+    "UnsafeWeightsError",
+    "fetch",
+]
