@@ -1,0 +1,33 @@
+"""API keys of a local run: made at random, kept as their hash."""
+
+import hashlib
+import re
+import secrets
+from datetime import UTC, datetime, timedelta
+
+MANAGED_BY = "slipway.dev/managed-by"
+"""Annotation of keys that came with a file; only these go when the file no longer holds them."""
+
+_UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
+
+
+def new_key() -> str:
+    """A new plain key: 256 random bits."""
+    return f"sk-slipway-{secrets.token_urlsafe(32)}"
+
+
+def key_hash(key: str) -> str:
+    """What is kept of a key, and what the gateway looks it up by."""
+    return hashlib.sha256(key.encode()).hexdigest()
+
+
+def expiry(text: str, now: datetime) -> datetime:
+    """The time that lies `text` (such as 90m, 12h, 30d, 4w) after `now`. Raises ValueError."""
+    match = re.fullmatch(r"([1-9][0-9]{0,5})([mhdw])", text.strip())
+    if not match:
+        raise ValueError(f"{text!r} is not a length of time; write a number and m, h, d or w, such as 30d")
+    return (now + timedelta(**{_UNITS[match[2]]: int(match[1])})).replace(microsecond=0)
+
+
+def utc_now() -> datetime:
+    return datetime.now(UTC).replace(microsecond=0)
