@@ -23,20 +23,27 @@ _NEEDS = ("accelerate", "gguf", "torch", "transformers")
 _POLL_S = 0.1
 
 
-def convert(gguf: Path, scratch: Path, job: Job) -> Path:
-    """Convert `gguf`, return a new folder below `scratch` that holds the model and nothing else.
+def require() -> None:
+    """Check that this is an engine's environment.
 
     Raises:
-        MissingDependencyError: this is not an engine's environment.
-        ConversionError: an architecture that Transformers cannot read, a damaged file, too little memory.
-        DiskFullError: the result would not fit.
+        MissingDependencyError: it is none.
     """
     missing = [name for name in _NEEDS if not importlib.util.find_spec(name)]
     if missing:
         raise MissingDependencyError(
-            f"{gguf.name} has to be converted, which needs {', '.join(missing)}: "
+            f"A GGUF file has to be converted, which needs {', '.join(missing)}: "
             "install slipway[engine-cpu] or slipway[engine-gpu] where the engine runs."
         )
+
+
+def convert(gguf: Path, scratch: Path, job: Job) -> Path:
+    """Convert `gguf`, return a new folder below `scratch` that holds the model and nothing else.
+
+    Raises:
+        ConversionError: an architecture that Transformers cannot read, a damaged file, too little memory.
+        DiskFullError: the result would not fit.
+    """
     job.report(Progress("convert", message=f"loading Transformers to convert {gguf.name}"))
     for left in scratch.glob("converted-*"):
         shutil.rmtree(left, ignore_errors=True)

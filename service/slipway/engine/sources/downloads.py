@@ -12,6 +12,8 @@ import urllib.error
 import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
+from typing import IO
+from urllib.parse import urlsplit
 
 from slipway import __version__
 from slipway.engine.sources.errors import (
@@ -36,15 +38,26 @@ class _StartOverError(Exception):
     """What is there so far is of no use."""
 
 
-def download(url: str, target: Path, *, sha256: str | None, size: int | None, job: Job) -> None:
+def download(
+    url: str,
+    target: Path,
+    *,
+    job: Job,
+    digest: str | None = None,
+    size: int | None = None,
+    headers: Mapping[str, str] | None = None,
+    meter: Meter | None = None,
+) -> None:
     """Make `target` the file at `url`.
 
     A broken-off download lies beside it as `NAME.part`, with what the server said of it in `NAME.part.json`,
     and is gone on with, in this process or a later one.
 
     Args:
-        sha256: the promised digest in hex digits, None where nobody promised one.
-        size: the promised size in bytes, for the check of the disk; None where it is not known.
+        digest: what is promised: `sha256:HEX`, or `git:HEX`, the id of a Git blob; None where nothing is.
+        size: the promised size in bytes; None where it is not known.
+        headers: sent to the first server, and not on to another one that it redirects to.
+        meter: counts this file's bytes among others; the file has one of its own if None.
 
     Raises:
         DigestMismatchError: twice in a row, the second time from the start.
@@ -52,118 +65,196 @@ def download(url: str, target: Path, *, sha256: str | None, size: int | None, jo
     """
     part = target.with_name(f"{target.name}.part")
     for last in (False, True):
+        one = _Download(url, part, digest, size, headers or {}, meter, job)
         resumed = part.exists()
-        _complete(url, part, size, job)
-        found = _digest(part, job.cancelled) if sha256 else None
-        if found == sha256:
+        one.complete()
+        wrong = one.mismatch()
+        if not wrong:
             part.replace(target)
-            _notes(part).unlink(missing_ok=True)
+            one.notes.unlink(missing_ok=True)
             return
-        part.unlink()
-        _notes(part).unlink(missing_ok=True)
+        one.discard()
         if last or not resumed:
             raise DigestMismatchError(
-                f"{_shown(url)} has SHA-256 {found} instead of {sha256}: the mirror or a proxy on the way "
-                "changed it. It was removed; try again, or use another index."
+                f"{_shown(url)} {wrong}: the mirror or a proxy on the way changed it. "
+                "It was removed; try again, or use another mirror."
             )
-        log.warning(
-            "%s was resumed and does not match its digest; it is downloaded from the start.", _shown(url)
-        )
+        log.warning("%s was resumed and %s; it is downloaded from the start.", _shown(url), wrong)
 
 
-def _complete(url: str, part: Path, size: int | None, job: Job) -> None:
-    """Append to `part` until the server's file is complete."""
-    opener = _opener()
-    meter: Meter | None = None
-    failures = 0
-    while True:
-        before = part.stat().st_size if part.exists() else 0
-        delay = 0.0
-        try:
-            meter = _receive(opener, url, part, size, meter, job)
+class _Download:
+    def __init__(
+        self,
+        url: str,
+        part: Path,
+        digest: str | None,
+        size: int | None,
+        headers: Mapping[str, str],
+        meter: Meter | None,
+        job: Job,
+    ) -> None:
+        self._url = url
+        self._part = part
+        self._digest = digest
+        self._size = size
+        self._headers = headers
+        self._meter = meter
+        self._counted = 0
+        self._job = job
+        self._opener = _opener()
+        self.notes = part.with_name(f"{part.name}.json")
+
+    def complete(self) -> None:
+        """Append to the part until it is the whole file."""
+        failures = 0
+        while True:
+            before = self._have()
+            delay = 0.0
+            try:
+                self._receive()
+                return
+            except _StartOverError:
+                self.discard()
+                failures += 1
+                reason = "the file changed on the server"
+            except urllib.error.HTTPError as error:
+                with error:
+                    _raise_for(error, self._url)
+                    delay = _retry_after(error.headers)
+                failures += 1
+                reason = f"the server answered {error.code}"
+            except (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError) as error:
+                # An OSError of the disk is none of these, and goes up.
+                failures = 1 if self._have() > before else failures + 1
+                reason = str(getattr(error, "reason", error)) or type(error).__name__
+            if failures >= _ATTEMPTS:
+                raise UnreachableError(
+                    f"{_shown(self._url)} cannot be downloaded: {reason}. Check the network and HTTPS_PROXY, "
+                    "then try again; what was downloaded so far is kept."
+                )
+            delay = max(delay, self._job.retry_wait_s * 2 ** (failures - 1))
+            log.info("Download of %s broke off (%s); going on in %.1f s.", _shown(self._url), reason, delay)
+            wait(min(delay, _LONGEST_WAIT_S), self._job.cancelled)
+
+    def mismatch(self) -> str | None:
+        """What the part has that was not promised; None where all is well."""
+        size = self._have()
+        if self._size is not None and size != self._size:
+            return f"has {size} bytes instead of {self._size}"
+        if self._digest is None:
+            return None
+        kind, _, promised = self._digest.partition(":")
+        found = _digest(self._part, kind, self._job.cancelled)
+        return None if found == promised else f"has the {kind} digest {found} instead of {promised}"
+
+    def discard(self) -> None:
+        """Start from nothing."""
+        self._part.unlink(missing_ok=True)
+        self.notes.unlink(missing_ok=True)
+
+    def _receive(self) -> None:
+        check(self._job.cancelled)
+        have = self._have()
+        if have and have == self._size:
+            self._count(have)
             return
-        except _StartOverError:
-            part.unlink(missing_ok=True)
-            _notes(part).unlink(missing_ok=True)
-            failures += 1
-            reason = "the file changed on the server"
-        except urllib.error.HTTPError as error:
-            with error:
-                _raise_for(error, url)
-                delay = _retry_after(error.headers)
-            failures += 1
-            reason = f"the server answered {error.code}"
-        except (
-            urllib.error.URLError,
-            http.client.HTTPException,
-            ConnectionError,
-            TimeoutError,
-            ssl.SSLError,
-        ) as error:
-            # An OSError of the disk is none of these, and goes up.
-            grown = (part.stat().st_size if part.exists() else 0) > before
-            failures = 1 if grown else failures + 1
-            reason = str(getattr(error, "reason", error)) or type(error).__name__
-        if failures >= _ATTEMPTS:
-            raise UnreachableError(
-                f"{_shown(url)} cannot be downloaded: {reason}. Check the network and HTTPS_PROXY, then "
-                "try again; what was downloaded so far is kept."
-            )
-        delay = max(delay, job.retry_wait_s * 2 ** (failures - 1))
-        log.info("Download of %s broke off (%s); going on in %.1f s.", _shown(url), reason, delay)
-        wait(min(delay, _LONGEST_WAIT_S), job.cancelled)
-
-
-def _receive(
-    opener: urllib.request.OpenerDirector,
-    url: str,
-    part: Path,
-    size: int | None,
-    meter: Meter | None,
-    job: Job,
-) -> Meter:
-    check(job.cancelled)
-    have = part.stat().st_size if part.exists() else 0
-    headers = {"Accept-Encoding": "identity", "User-Agent": f"slipway/{__version__}"}
-    if have:
-        headers["Range"] = f"bytes={have}-"
-        if validator := _read_notes(part).get("validator"):
-            headers["If-Range"] = validator
-    try:
-        # The scheme was checked by whoever resolved the address.
-        response = opener.open(urllib.request.Request(url, headers=headers), timeout=_TIMEOUT_S)  # noqa: S310
-    except urllib.error.HTTPError as error:
-        if error.code == 416 and have:
-            with error:
-                if _total(error.headers) == have:
-                    return meter or Meter(job.report, "download", have, part.stem, done=have)
-            raise _StartOverError from error
-        raise
-    with response:
-        if response.status == 206:
-            if _start(response.headers) != have:
+        with self._open(have) as response:
+            if response.status == 206:
+                if _start(response.headers) != have:
+                    raise _StartOverError
+                total = _total(response.headers)
+            else:
+                have = 0
+                length = response.headers.get("Content-Length")
+                total = int(length) if length else None
+            if self._size is not None and total is not None and total != self._size:
                 raise _StartOverError
-            total = _total(response.headers)
-        else:
-            have = 0
-            length = response.headers.get("Content-Length")
-            total = int(length) if length else None
-        job.require((total or size or 0) - have)
-        _write_notes(part, response.headers)
-        meter = meter or Meter(job.report, "download", total or size, f"downloading {part.stem}", done=have)
-        meter.move(have)
-        with part.open("r+b" if have else "wb") as file:
-            file.seek(have)
-            while chunk := response.read(_CHUNK):
-                check(job.cancelled)
-                file.write(chunk)
-                meter.add(len(chunk))
-            received = file.tell()
-    meter.close()
-    if total is not None and received != total:
-        # http.client ends a cut body in silence.
-        raise ConnectionError(f"the connection ended after {received} of {total} bytes")
-    return meter
+            self._job.require((total or 0) - have)
+            self._note(response.headers)
+            if self._meter is None:
+                name = self._part.name.removesuffix(".part")
+                self._meter = Meter(self._job.report, "download", total, f"downloading {name}")
+            self._count(have)
+            with self._part.open("r+b" if have else "wb") as file:
+                file.seek(have)
+                have += self._copy(response, file)
+        if total is not None and have != total:
+            # http.client ends a cut body in silence.
+            raise ConnectionError(f"the connection ended after {have} of {total} bytes")
+
+    def _open(self, have: int) -> http.client.HTTPResponse:
+        request = urllib.request.Request(self._url, headers=dict(self._headers))  # noqa: S310 - pip or the hub gave it
+        request.add_header("Accept-Encoding", "identity")
+        request.add_header("User-Agent", f"slipway/{__version__}")
+        if have:
+            request.add_header("Range", f"bytes={have}-")
+            validator = self._validator()
+            if validator:
+                request.add_header("If-Range", validator)
+            elif self._digest is None:
+                raise _StartOverError
+        try:
+            response = self._opener.open(request, timeout=_TIMEOUT_S)
+        except urllib.error.HTTPError as error:
+            if error.code == 416 and have:
+                error.close()
+                raise _StartOverError from error
+            raise
+        assert isinstance(response, http.client.HTTPResponse)  # noqa: S101 - for the type checker
+        return response
+
+    def _copy(self, response: http.client.HTTPResponse, file: IO[bytes]) -> int:
+        copied = 0
+        while chunk := response.read(_CHUNK):
+            check(self._job.cancelled)
+            file.write(chunk)
+            copied += len(chunk)
+            self._count(self._counted + len(chunk))
+        return copied
+
+    def _count(self, have: int) -> None:
+        if self._meter is not None:
+            self._meter.add(have - self._counted)
+        self._counted = have
+
+    def _have(self) -> int:
+        return self._part.stat().st_size if self._part.exists() else 0
+
+    def _validator(self) -> str | None:
+        try:
+            return str(json.loads(self.notes.read_text())["validator"])
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def _note(self, headers: email.message.Message) -> None:
+        etag = headers.get("ETag", "")
+        # A weak ETag may stand for different bytes, so If-Range does not take it.
+        validator = etag if etag and not etag.startswith("W/") else headers.get("Last-Modified")
+        self.notes.write_text(json.dumps({"validator": validator} if validator else {}))
+
+
+class _Redirects(urllib.request.HTTPRedirectHandler):
+    """Follows redirects over HTTP only, and takes no credentials along to another server."""
+
+    def redirect_request(
+        self,
+        req: urllib.request.Request,
+        fp: IO[bytes],
+        code: int,
+        msg: str,
+        headers: http.client.HTTPMessage,
+        newurl: str,
+    ) -> urllib.request.Request | None:
+        old, new = urlsplit(req.full_url), urlsplit(newurl)
+        if new.scheme not in ("http", "https") or (old.scheme == "https" and new.scheme == "http"):
+            raise AccessDeniedError(
+                f"{_shown(req.full_url)} redirects to {new.scheme}, which is not followed."
+            )
+        request = super().redirect_request(req, fp, code, msg, headers, newurl)
+        if request is not None and (old.scheme, old.netloc) != (new.scheme, new.netloc):
+            for name in ("Authorization", "Cookie"):
+                request.remove_header(name)
+        return request
 
 
 def _opener() -> urllib.request.OpenerDirector:
@@ -173,7 +264,7 @@ def _opener() -> urllib.request.OpenerDirector:
         bundle = os.environ.get(name)
         if bundle and Path(bundle).is_file():
             context.load_verify_locations(bundle)
-    return urllib.request.build_opener(urllib.request.HTTPSHandler(context=context))
+    return urllib.request.build_opener(urllib.request.HTTPSHandler(context=context), _Redirects())
 
 
 def _raise_for(error: urllib.error.HTTPError, url: str) -> None:
@@ -182,9 +273,7 @@ def _raise_for(error: urllib.error.HTTPError, url: str) -> None:
             f"{_shown(url)} answered {error.code}: give this machine access to it."
         ) from error
     if error.code in (404, 410):
-        raise SourceNotFoundError(
-            f"{_shown(url)} answered {error.code}: the file is gone from the server."
-        ) from error
+        raise SourceNotFoundError(f"{_shown(url)} answered {error.code}: the file is gone.") from error
     if error.code not in (408, 425, 429) and error.code < 500:
         raise UnreachableError(f"{_shown(url)} answered {error.code}.") from error
 
@@ -204,27 +293,12 @@ def _start(headers: email.message.Message) -> int | None:
     return int(start) if start.isdecimal() else None
 
 
-def _notes(part: Path) -> Path:
-    return part.with_name(f"{part.name}.json")
-
-
-def _read_notes(part: Path) -> Mapping[str, str]:
-    try:
-        notes = json.loads(_notes(part).read_text())
-    except (OSError, ValueError):
-        return {}
-    return notes if isinstance(notes, dict) else {}
-
-
-def _write_notes(part: Path, headers: email.message.Message) -> None:
-    etag = headers.get("ETag", "")
-    # A weak ETag may stand for different bytes, so If-Range does not take it.
-    validator = etag if etag and not etag.startswith("W/") else headers.get("Last-Modified")
-    _notes(part).write_text(json.dumps({"validator": validator} if validator else {}))
-
-
-def _digest(path: Path, cancelled: threading.Event | None) -> str:
-    digest = hashlib.sha256()
+def _digest(path: Path, kind: str, cancelled: threading.Event | None) -> str:
+    if kind == "git":
+        # Git's name for a blob, not a protection: what is fetched over TLS could only be damaged by accident.
+        digest = hashlib.sha1(f"blob {path.stat().st_size}\0".encode(), usedforsecurity=False)
+    else:
+        digest = hashlib.new(kind)
     with path.open("rb") as file:
         while chunk := file.read(1 << 20):
             check(cancelled)
@@ -234,6 +308,5 @@ def _digest(path: Path, cancelled: threading.Event | None) -> str:
 
 def _shown(url: str) -> str:
     """A URL fit for a log: without user, password and query, which may hold secrets."""
-    scheme, _, rest = url.partition("://")
-    host, slash, path = rest.partition("/")
-    return f"{scheme}://{host.rpartition('@')[2]}{slash}{path.partition('?')[0].partition('#')[0]}"
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc.rpartition('@')[2]}{parts.path}"

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from slipway.engine.sources import convert as conversion
-from slipway.engine.sources import files, locks, manifests
+from slipway.engine.sources import files, locks, manifests, weights
 from slipway.engine.sources.addresses import Address, FileAddress, HubAddress, PypiAddress, S3Address, parse
 from slipway.engine.sources.cache import Cache, Entry, default_root
 from slipway.engine.sources.errors import UnreachableError
@@ -67,6 +67,7 @@ class Fetch:
 
     Args:
         convert: makes a folder of a GGUF file; tests hand in another one.
+        require_converter: raises where `convert` could not work, before anything is downloaded for it.
         retry_wait_s: before the second attempt of a request.
     """
 
@@ -79,6 +80,7 @@ class Fetch:
         cancelled: threading.Event | None = None,
         *,
         convert: Convert = conversion.convert,
+        require_converter: Callable[[], None] = conversion.require,
         origin: Origin | None = None,
         retry_wait_s: float = 1.0,
     ) -> None:
@@ -87,6 +89,7 @@ class Fetch:
         self._cache = cache
         self._progress = progress
         self._convert = convert
+        self._require_converter = require_converter
         self._origin = origin or origin_of(address)
         self._job = Job(progress, cancelled, cache.require, retry_wait_s)
 
@@ -96,10 +99,17 @@ class Fetch:
         try:
             pinned = self._origin.resolve(self._job)
         except UnreachableError as error:
-            return self._last_known(error)
+            if entry := self._last_known(error):
+                return self._fetched(entry)
+            offline = self._origin.resolve_offline()
+            if offline is None:
+                raise
+            pinned = offline
         key = self._key(pinned)
         entry = self._cache.lookup(key)
         if entry is None:
+            if _is_gguf(self._address):
+                self._require_converter()
             with (
                 self._cache.telling_full_disk(),
                 locks.hold(self._cache.lock_path(key), self._progress, self._job.cancelled) as lock,
@@ -131,18 +141,18 @@ class Fetch:
         return Entry(self._source, pinned, known.digest, known.path)
 
     def _published(self, folder: Path, pinned: str, job: Job) -> Entry:
+        weights.verify(folder)
         meter = Meter(job.report, "download", _size(folder), "verifying")
         manifest = manifests.make(folder, cancelled=job.cancelled, read=meter.add)
         path = self._cache.publish(folder, manifest)
         return Entry(self._source, pinned, manifest.digest, path)
 
-    def _last_known(self, error: UnreachableError) -> FetchedModel:
+    def _last_known(self, error: UnreachableError) -> Entry | None:
         entry = self._cache.lookup(self._key(str(self._address)))
-        if entry is None:
-            raise error
-        log.warning("%s Serving the cached %s.", error, entry.resolved)
-        self._job.say(f"cannot be reached, serving the cached {entry.resolved}")
-        return self._fetched(entry)
+        if entry is not None:
+            log.warning("%s Serving the cached %s.", error, entry.resolved)
+            self._job.say(f"cannot be reached, serving the cached {entry.resolved}")
+        return entry
 
     def _sharing(self, lock: locks.Lock) -> Job:
         """This fetch's job, told to waiting processes as well."""

@@ -7,7 +7,7 @@ from slipway.engine.sources.addresses import FileAddress
 from slipway.engine.sources.errors import AccessDeniedError, NotAModelError, SourceNotFoundError
 from slipway.engine.sources.manifests import files_of
 from slipway.engine.sources.origins import Job
-from slipway.engine.sources.weights import select
+from slipway.engine.sources.weights import select, verify
 
 
 class FileOrigin:
@@ -22,6 +22,9 @@ class FileOrigin:
             raise NotAModelError(f"{self._address.path} is no file.")
         return f"{self._address}?size={stat.st_size}&mtime_ns={stat.st_mtime_ns}&inode={stat.st_ino}"
 
+    def resolve_offline(self) -> str | None:
+        return None
+
     def download(self, folder: Path, job: Job) -> Path:
         return self._address.path
 
@@ -35,6 +38,7 @@ def look(folder: Path) -> str:
     require(folder)
     names = files_of(folder)
     select(names, str(folder))
+    verify(folder)
     digest = hashlib.sha256()
     for name in names:
         stat = (folder / name).stat()

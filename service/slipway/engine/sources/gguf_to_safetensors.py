@@ -1,10 +1,10 @@
 """Turns a GGUF file into a folder of bf16 safetensors with tokenizer and chat template.
 
 A program of its own (`python -m slipway.engine.sources.gguf_to_safetensors IN OUT`, in the engine's
-environment): its memory goes back when it ends, it can be stopped at any moment, and what libraries print stays
-away from the engine's log. It writes one JSON object a line to standard output, `{"done": …, "total": …,
-"needs": …}` in bytes, and ends with `{"error": …}` where it could not convert. It ends when its standard input
-does, that is with the process that started it.
+environment): its memory goes back when it ends, it can be stopped at any moment, and what libraries print
+stays away from the engine's log. It writes one JSON object a line to standard output, `{"done": …,
+"total": …, "needs": …}` in bytes, and ends with `{"error": …}` where it could not convert. It ends when its
+standard input does, that is with the process that started it.
 """
 
 import functools

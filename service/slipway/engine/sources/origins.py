@@ -36,6 +36,9 @@ class Origin(Protocol):
             SourceError: it was asked, and the answer is no.
         """
 
+    def resolve_offline(self) -> str | None:
+        """The pinned form of what another cache holds; asked where `resolve` reached nobody."""
+
     def download(self, folder: Path, job: Job) -> Path:
         """Go on with what `folder` holds of an earlier attempt; return the model, complete and verified.
 

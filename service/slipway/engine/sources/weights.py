@@ -1,8 +1,10 @@
 """Which files of a model are taken: safetensors and what belongs to them, nothing to unpickle or run."""
 
+import json
 import re
 from collections.abc import Iterable
 from fnmatch import fnmatchcase
+from pathlib import Path
 
 from slipway.engine.sources.errors import NotAModelError, UnsafeWeightsError
 
@@ -22,6 +24,8 @@ _TAKEN = (
 _TAKEN_NAMES = ("LICENSE*", "LICENCE*", "NOTICE*", "USE_POLICY*", "tokenizer*")
 _PICKLED = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".dill")
 _OTHER_FORMATS = {"original", "onnx", "openvino", "coreml", "tf", "tflite", "flax", "metal", "gguf", "runs"}
+_LONGEST_HEADER = 100_000_000
+"""Bytes; the format's own limit."""
 _VARIANT = re.compile(r"\.(?:fp16|fp32|bf16|non_ema|ema)(?=[.-])")
 
 
@@ -51,6 +55,47 @@ def select(names: Iterable[str], where: str) -> list[str]:
             )
         raise NotAModelError(f"{where} holds no weights as .safetensors. {_found(names)}")
     return sorted(taken - _duplicates(weights))
+
+
+def verify(folder: Path) -> None:
+    """Look whether the safetensors of a model's folder are whole and all there, without reading the weights.
+
+    Raises:
+        NotAModelError: one is cut, is only a Git LFS pointer, or is missing though the index names it.
+    """
+    for index in folder.glob("*.safetensors.index.json"):
+        try:
+            shards = {str(name) for name in json.loads(index.read_text())["weight_map"].values()}
+        except (OSError, ValueError, KeyError, AttributeError) as error:
+            raise NotAModelError(
+                f"{index} cannot be read ({error!r}): fetch or copy the model again."
+            ) from error
+        if missing := sorted(name for name in shards if not (folder / name).is_file()):
+            raise NotAModelError(
+                f"{index} names {', '.join(missing[:4])}, which {'is' if len(missing) == 1 else 'are'} not there: "
+                "fetch or copy the model again."
+            )
+    for path in folder.rglob("*.safetensors"):
+        size = path.stat().st_size
+        if size != (promised := _promised_size(path)):
+            raise NotAModelError(
+                f"{path} is no whole safetensors file ({size} bytes{f', not {promised}' if promised else ''}): it was "
+                "cut, or it is a Git LFS pointer. Fetch or copy it again, or run git lfs pull."
+            )
+
+
+def _promised_size(path: Path) -> int | None:
+    """What a safetensors file says of itself: eight bytes for the header's length, a header in JSON, the data."""
+    with path.open("rb") as file:
+        length = int.from_bytes(file.read(8), "little")
+        if not 2 <= length <= _LONGEST_HEADER:
+            return None
+        try:
+            header = json.loads(file.read(length))
+            ends = [tensor["data_offsets"][1] for name, tensor in header.items() if name != "__metadata__"]
+        except (ValueError, KeyError, TypeError, AttributeError, IndexError):
+            return None
+    return 8 + length + max(ends, default=0)
 
 
 def _is_taken(name: str) -> bool:
