@@ -76,7 +76,7 @@ async def follow(
                 stuck = service["reason"] in ("StartFailed", "BackOff")
                 if stuck and about.get("state") == "Running":
                     raise StartFailedError(f"{service['message']}")
-            ready = all(service["state"] == "Ready" for service in services)
+            ready = all(service["state"] in ("Ready", "Stopping") for service in services)
             if ready and (status.get("gateway") or {}).get("state") == "Ready":
                 return status
         elif not alive and clock() - began > 10:
@@ -87,3 +87,35 @@ async def follow(
             waiting = [f"{line.name}: {line.message}" for line in lines(status) if not line.settled]
             raise StartFailedError(f"Not ready after {timeout:.0f} s (--timeout). {'; '.join(waiting)}")
         await sleep(0.2)
+
+
+def observed(state: StateFolder) -> dict[str, Any]:
+    """The status as it is true now, with `ready`: what a supervisor wrote counts while it lives."""
+    status = state.read_json(state.status)
+    about = status.get("supervisor") or {}
+    if supervisor_of(status) is None:
+        message = str(about.get("message") or "")
+        if about.get("state") not in (None, "Stopped", "Failed"):
+            message = "The last run was killed; `slipway down` stops what it may have left."
+        status = {
+            "supervisor": {
+                "pid": None,
+                "startTime": None,
+                "startedAt": None,
+                "state": "Failed" if about.get("state") == "Failed" else "Stopped",
+                "message": message,
+            },
+            "applied": status.get("applied", 0),
+            "gateway": {
+                **{"url": (status.get("gateway") or {}).get("url"), "state": "Stopped", "reason": ""},
+                **{"message": "", "pid": None, "restarts": 0, "startedAt": None, "log": ""},
+            },
+            "services": [],
+        }
+    services = status["services"]
+    ready = (
+        status["supervisor"]["state"] == "Running"
+        and status["gateway"]["state"] == "Ready"
+        and all(service["state"] in ("Ready", "Stopping") for service in services)
+    )
+    return {"ready": ready, **status}

@@ -51,8 +51,8 @@ class Timing:
     """Failed probes in a row after which a replica is killed and started again."""
     drain_delay: float = 1
     """Between the removal of an endpoint and SIGTERM, so that the gateway sends nothing to a closed port."""
-    drain_timeout: float = 30
-    """Between SIGTERM and SIGKILL."""
+    drain_timeout: float = 40
+    """Between SIGTERM and SIGKILL; engines take 30 s at most by themselves."""
     tick: float = 0.25
     """Between two looks at logs and objects."""
 

@@ -48,18 +48,20 @@ def require_free(host: str, port: int) -> None:
             sock.bind((host, port))
             sock.listen(1)
     except socket.gaierror:
-        raise PortTakenError(f"{host} is not an address of this machine: choose one with --host.") from None
+        raise PortTakenError(_foreign(host)) from None
     except OSError as error:
         if error.errno == errno.EADDRINUSE:
             raise PortTakenError(_taken(port)) from None
         if error.errno == errno.EADDRNOTAVAIL:
-            raise PortTakenError(
-                f"{host} is not an address of this machine: choose one with --host."
-            ) from None
+            raise PortTakenError(_foreign(host)) from None
         if error.errno == errno.EACCES:
             message = f"Port {port} needs root: choose one above 1023, such as --port 8000."
             raise PortTakenError(message) from None
         raise PortTakenError(f"Port {port} of {host} cannot be used: {error.strerror}.") from None
+
+
+def _foreign(host: str) -> str:
+    return f"{host} is not an address of this machine: choose one with --host."
 
 
 def _taken(port: int) -> str:

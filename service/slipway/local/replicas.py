@@ -58,7 +58,7 @@ class Running:
         environment: Mapping[str, str],
         now: float,
         wall: datetime,
-    ) -> None:
+    ) -> Child:
         """Start the process. Raises OSError."""
         log = state.logs / f"{self.name}.log"
         bound(log)
@@ -66,6 +66,7 @@ class Running:
         self.child = launcher.start(argv, log, environment)
         self.progress = Progress(now)
         self.started_at, self.reason, self.message, self.members = wall, "", "", ()
+        return self.child
 
     def listen(self, now: float) -> None:
         """Take in what it wrote since the last look."""

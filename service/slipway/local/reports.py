@@ -19,18 +19,29 @@ def service_report(
     """State, reason and message of one service and its replicas; `last` as `progress.eta` takes it."""
     rows = sorted(replicas, key=lambda r: (r.replica.revision != service.revision, r.replica.index))
     mine = [r for r in rows if r.replica.revision == service.revision]
-    ready = sum(r.replica.state is State.READY for r in rows)
     state, reason, message = _verdict(service, rows, mine)
+    return _service(service, rows, now, last) | {"state": state, "reason": reason, "message": message}
+
+
+def removed_report(service: LLMService, replicas: Iterable[Running], now: float) -> dict[str, Any]:
+    """A service that is no longer among the objects, while its last replicas stop."""
+    rows = sorted(replicas, key=lambda r: r.replica.index)
+    return _service(service, rows, now, {}) | {"state": "Stopping", "reason": "Removed", "replicas": 0}
+
+
+def _service(
+    service: LLMService, rows: list[Running], now: float, last: Mapping[str, float]
+) -> dict[str, Any]:
     return {
         "name": service.metadata.name,
         "model": service.served_name,
         "task": service.spec.model.task,
         "revision": service.revision,
-        "state": state,
-        "reason": reason,
-        "message": message,
+        "state": "",
+        "reason": "",
+        "message": "",
         "replicas": service.spec.replicas,
-        "readyReplicas": ready,
+        "readyReplicas": sum(r.replica.state is State.READY for r in rows),
         "processes": [replica_report(r, now, last) for r in rows],
     }
 

@@ -244,7 +244,7 @@ class Down:
     """Names of processes that were left without a supervisor."""
 
 
-def down(state: StateFolder, say: Say, patience: float = 90) -> Down:
+def down(state: StateFolder, say: Say, patience: float = 120) -> Down:
     """Stop the run of this state folder, and what an earlier one left.
 
     After `patience` seconds the supervisor is killed, and its children with it.

@@ -24,7 +24,7 @@ from slipway.local.probes import Probe, answers
 from slipway.local.processes import Identity, Launcher, groups_members
 from slipway.local.progress import clock
 from slipway.local.replicas import Running, environment_of
-from slipway.local.reports import replica_report, service_report, stamp
+from slipway.local.reports import removed_report, replica_report, service_report, stamp
 from slipway.objects.llmservices import LLMService
 from slipway.objects.loading import LoadError
 
@@ -238,14 +238,14 @@ class Supervisor:
             argv = self._commands.engine(service, running.port)
         environment = environment_of(service, self._engine_key)
         try:
-            running.launch(argv, self._state, self._launcher, environment, now, datetime.now(UTC))
+            child = running.launch(argv, self._state, self._launcher, environment, now, datetime.now(UTC))
         except OSError as error:
             running.reason, running.message = "CannotStart", str(self._state.explain(error))
             self._lost(running, now)
             return
-        assert running.child is not None  # noqa: S101  (launch raised otherwise)
         self._write_processes()
-        running.child.on_exit(lambda code: self._ended(key, code))
+        self._write_endpoints()
+        child.on_exit(lambda code: self._ended(key, code))
         task = asyncio.create_task(self._watch(running))
         self._probes.add(task)
         task.add_done_callback(self._probes.discard)
@@ -344,19 +344,25 @@ class Supervisor:
         return (
             gateway is not None
             and gateway.replica.state is State.READY
-            and all(report["state"] == "Ready" for report in self._service_reports(self._clock()))
+            and all(
+                report["state"] in ("Ready", "Stopping") for report in self._service_reports(self._clock())
+            )
         )
 
     def _service_reports(self, now: float) -> list[dict[str, Any]]:
-        return [
-            service_report(
-                service,
-                [r for r in self._running.values() if r.replica.group == name],
-                now,
-                self._last(service),
-            )
-            for name, service in sorted(self._services.items())
-        ]
+        groups: dict[str, list[Running]] = {name: [] for name in self._services}
+        for running in self._running.values():
+            if running.replica.group != GATEWAY:
+                groups.setdefault(running.replica.group, []).append(running)
+        reports = []
+        for name, replicas in sorted(groups.items()):
+            if name in self._services:
+                service = self._services[name]
+                reports.append(service_report(service, replicas, now, self._last(service)))
+            else:
+                service = self._revisions[name, replicas[0].replica.revision]
+                reports.append(removed_report(service, replicas, now))
+        return reports
 
     def _report(self, now: float) -> dict[str, Any]:
         gateway = self._running.get((GATEWAY, "", 0))
@@ -395,8 +401,9 @@ class Supervisor:
         endpoints: dict[str, list[dict[str, Any]]] = {name: [] for name in self._services}
         for running in self._running.values():
             replica = running.replica
-            if replica.group != GATEWAY and replica.state is State.READY and running.child is not None:
-                entry = {"address": running.address, "revision": replica.revision, "ready": True}
+            if replica.group != GATEWAY and replica.state not in plans.LEAVING and running.child is not None:
+                ready = replica.state is State.READY
+                entry = {"address": running.address, "revision": replica.revision, "ready": ready}
                 endpoints.setdefault(replica.group, []).append(entry)
         self._save(lambda: self._state.write_json(self._state.endpoints, endpoints))
 

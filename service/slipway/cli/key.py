@@ -1,0 +1,102 @@
+"""`slipway key`: create, list, revoke."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from slipway.cli.options import output_option, print_json, print_table, sentences, state_folder, state_option
+
+
+@click.group()
+def command() -> None:
+    """Create, list and revoke API keys. A running gateway takes changes up at once."""
+
+
+@command.command()
+@click.argument("name")
+@state_option
+@click.option("--owner", default="default", show_default=True, help="Person or team it belongs to.")
+@click.option(
+    "--model",
+    "models",
+    multiple=True,
+    default=("*",),
+    metavar="GLOB",
+    help="Models it may call; may be given more than once.  [default: *]",
+)
+@click.option("--requests-per-minute", type=click.IntRange(min=1), help="Requests in any 60 seconds.")
+@click.option("--tokens-per-minute", type=click.IntRange(min=1), help="Tokens in any 60 seconds.")
+@click.option("--max-parallel", type=click.IntRange(min=1), help="Requests at the same time.")
+@click.option(
+    "--expires-in", metavar="TIME", help="How long it works: 90m, 12h, 30d, 4w.  [default: for ever]"
+)
+@output_option
+@sentences
+def create(name: str, state: Path | None, expires_in: str | None, output: str, **asked: Any) -> None:
+    """Create the key NAME and print it.
+
+    The key is shown this once: only its hash is kept.
+
+    \b
+    Example:
+      slipway key create ci --owner platform --model 'smol*' --requests-per-minute 60 --expires-in 30d
+    """
+    from slipway.local.keyrings import create_key
+
+    key, plain = create_key(state_folder(state), name, expires_in, **asked)
+    if output == "json":
+        print_json({**key.model_dump(mode="json", by_alias=True, exclude_none=True), "key": plain})
+    else:
+        click.echo(plain)
+        click.echo("Keep it: it is not shown again.", err=True)
+
+
+@command.command(name="list")
+@state_option
+@output_option
+@sentences
+def list_(state: Path | None, output: str) -> None:
+    """List the keys, their owners and limits; the keys themselves are not kept."""
+    from slipway.local.applying import read_keys
+    from slipway.local.keyrings import state_of_key
+    from slipway.local.keys import MANAGED_BY
+
+    keys = list(read_keys(state_folder(state)).values())
+    if output == "json":
+        print_json([key.model_dump(mode="json", by_alias=True, exclude_none=True) for key in keys])
+        return
+    if not keys:
+        click.echo("No keys. `slipway key create NAME` makes one.")
+        return
+    rows = []
+    for key in keys:
+        limits = key.spec.limits
+        shown = [limits.requests_per_minute, limits.tokens_per_minute, limits.max_parallel]
+        rows.append(
+            [
+                *(key.metadata.name, key.spec.owner, ",".join(key.spec.models)),
+                *("-" if limit is None else limit for limit in shown),
+                key.spec.expires_at.strftime("%Y-%m-%d %H:%M") if key.spec.expires_at else "never",
+                *(state_of_key(key), key.metadata.annotations.get(MANAGED_BY, "command")),
+            ]
+        )
+    print_table(
+        ["NAME", "OWNER", "MODELS", "REQ/MIN", "TOK/MIN", "PARALLEL", "EXPIRES", "STATE", "FROM"], rows
+    )
+
+
+@command.command()
+@click.argument("name")
+@state_option
+@sentences
+def revoke(name: str, state: Path | None) -> None:
+    """Revoke the key NAME: it stops working at once and for good."""
+    from slipway.local.keyrings import revoke_key
+
+    from_file = revoke_key(state_folder(state), name)
+    click.echo(f"Revoked {name}.")
+    if from_file:
+        click.echo(
+            "It came from a file: remove it there too, or the next `slipway up` makes it anew.", err=True
+        )
