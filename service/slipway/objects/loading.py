@@ -168,6 +168,10 @@ def _problem(source: str, node: yaml.Node, message: str, path: str = "", subject
     return Problem(source, node.start_mark.line + 1, node.start_mark.column + 1, message, path, subject)
 
 
+# What PyYAML's constructors raise for a scalar that does not fit its tag, such as `!!timestamp x`.
+_CONSTRUCTION = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError, yaml.YAMLError)
+
+
 class _TooMuchError(Exception):
     """A document that grows past MAX_NODES or MAX_DEPTH."""
 
@@ -216,13 +220,16 @@ class _Values:
         if node.tag.endswith((":timestamp", ":binary")):
             try:
                 value = self._scalars.construct_object(node)
-            except (ValueError, yaml.YAMLError):
+            except _CONSTRUCTION:
                 return node.value
             return value.isoformat() if isinstance(value, date | datetime) else node.value
         try:
             value = self._scalars.construct_object(node)
-        except (ValueError, KeyError, IndexError, OverflowError, yaml.YAMLError):
+        except _CONSTRUCTION:
             self._report(node, f"`{shorten(node.value)}` is not a value of type {node.tag[18:]}", path)
+            return None
+        if isinstance(value, int) and value.bit_length() > 64:
+            self._report(node, "is too large a number", path)
             return None
         if isinstance(value, float) and not math.isfinite(value):
             self._report(node, "must be a finite number", path)
@@ -335,7 +342,7 @@ def _field_problem(
             close = difflib.get_close_matches(leaf, [str(name) for name in unknown], n=1)
             mend = f"; `{close[0]}` is not a field, rename it" if close else ""
             return _problem(source, owner_key or owner, f"is missing{mend}", dotted(loc), subject)
-        close = difflib.get_close_matches(leaf, fields, n=1, cutoff=0.5)
+        close = difflib.get_close_matches(leaf, fields, n=1, cutoff=0.6)
         mend = f"did you mean {close[0]}?" if close else f"known here: {', '.join(fields)}"
         return _problem(source, key or node, f"there is no such field; {mend}", dotted(loc), subject)
     raw = node.value if isinstance(node, yaml.ScalarNode) else None
