@@ -294,7 +294,7 @@ def _model(
             problems.append(_problem(source, root, message, field))
         elif data[field] not in allowed:
             value = data[field]
-            close = difflib.get_close_matches(str(value), allowed, n=1, cutoff=0.6)
+            close = difflib.get_close_matches(str(value), allowed, n=1, cutoff=0.65)
             mend = f"did you mean {close[0]}?" if close else f"allowed: {', '.join(allowed)}"
             node = _find(root, (field,))[0]
             message = f"`{shorten(value)}` is not known; {mend}"
@@ -342,7 +342,7 @@ def _field_problem(
             close = difflib.get_close_matches(leaf, [str(name) for name in unknown], n=1)
             mend = f"; `{close[0]}` is not a field, rename it" if close else ""
             return _problem(source, owner_key or owner, f"is missing{mend}", dotted(loc), subject)
-        close = difflib.get_close_matches(leaf, fields, n=1, cutoff=0.6)
+        close = difflib.get_close_matches(leaf, fields, n=1, cutoff=0.65)
         mend = f"did you mean {close[0]}?" if close else f"known here: {', '.join(fields)}"
         return _problem(source, key or node, f"there is no such field; {mend}", dotted(loc), subject)
     raw = node.value if isinstance(node, yaml.ScalarNode) else None
