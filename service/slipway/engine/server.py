@@ -2,10 +2,12 @@
 
 import logging
 import os
+import signal
 import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,8 @@ def run(options: EngineOptions) -> int:
     reports.configure_logging()
     first_error = FirstError()
     logging.getLogger("vllm").addHandler(first_error)
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(signum, _stop_at_once)
     try:
         check_args(options.args)
         device = find_device(options.device)
@@ -127,12 +131,40 @@ def _import_vllm(options: EngineOptions, device: Any) -> None:
 def _serve(flags: Sequence[str]) -> None:
     """Run vLLM's own server until it stops."""
     import uvloop
-    from vllm.entrypoints.launchers.api_server.entry import run_server
+    from vllm.entrypoints.launchers.api_server.entry import run_server_worker
     from vllm.entrypoints.launchers.cli_args import make_arg_parser, validate_parsed_serve_args
+    from vllm.entrypoints.launchers.launcher import setup_server
     from vllm.utils.argparse_utils import FlexibleArgumentParser
 
     parser = make_arg_parser(FlexibleArgumentParser(prog="slipway engine -- "))
     args = parser.parse_args(list(flags))
     validate_parsed_serve_args(args)
-    serve: Callable[..., Any] = run_server
-    uvloop.run(serve(args, log_config=None))
+    address, listener = setup_server(args, reuse_port=False)
+    worker: Callable[..., Any] = run_server_worker
+    uvloop.run(worker(address, listener, args, log_config=None))
+
+
+def _stop_at_once(signum: int, _frame: object) -> None:
+    """End a start that is under way: nothing runs yet that could be drained.
+
+    vLLM's own answer, a KeyboardInterrupt, was seen to be lost while the engine core starts. vLLM puts a
+    handler that drains in this one's place when it serves.
+    """
+    for child in _descendants():
+        with suppress(ProcessLookupError):
+            os.kill(child, signal.SIGKILL)
+    reports.write("stopped", f"Stopped by {signal.Signals(signum).name} before the start was complete")
+    os._exit(0)
+
+
+def _descendants(proc: Path = Path("/proc")) -> list[int]:
+    """The processes below this one, children before grandchildren."""
+    parents: dict[int, list[int]] = {}
+    for stat in proc.glob("[0-9]*/stat"):
+        with suppress(OSError):
+            parent = int(stat.read_text().rpartition(")")[2].split()[1])
+            parents.setdefault(parent, []).append(int(stat.parent.name))
+    found = parents.get(os.getpid(), [])
+    for pid in found:
+        found.extend(parents.get(pid, []))
+    return found
