@@ -4,14 +4,16 @@ pip itself finds the wheel, so indexes, mirrors, certificates and find-links are
 no index is named here. It is asked for a report only: the wheel is downloaded here, where it can be resumed.
 """
 
-import importlib.util
 import json
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
+from contextlib import suppress
 from dataclasses import dataclass, replace
+from importlib import metadata
+from importlib.metadata import PackageNotFoundError
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -160,7 +162,10 @@ class PypiOrigin:
 
 
 def _pip_command() -> list[str]:
-    if importlib.util.find_spec("pip"):
+    # Asked of the metadata: looking for the module itself makes setuptools take back its own distutils, under
+    # the feet of the thread that imports vLLM.
+    with suppress(PackageNotFoundError):
+        metadata.version("pip")
         return [sys.executable, "-m", "pip"]
     if pip := shutil.which("pip3") or shutil.which("pip"):
         return [pip]
