@@ -62,15 +62,15 @@ def _size(path: Path) -> int:
         return 0
 
 
-def bound(path: Path) -> None:
-    """Cut a log that grew past KEEP_BYTES; its last part stays beside it. Raises OSError.
+def bound(path: Path, keep: int = KEEP_BYTES) -> None:
+    """Cut a log that grew past `keep` bytes; its last part stays beside it. Raises OSError.
 
     The writer goes on with the same file: it appends, so that a truncated file has no hole.
     """
-    if _size(path) <= KEEP_BYTES:
+    if _size(path) <= keep:
         return
     with path.open("r+b") as file:
-        file.seek(-KEEP_BYTES // 8, os.SEEK_END)
+        file.seek(-keep // 8, os.SEEK_END)
         path.with_name(path.name + ".1").write_bytes(file.read())
         file.truncate(0)
 

@@ -81,7 +81,7 @@ def describe(progress: Progress, now: float, last: Mapping[str, float]) -> str:
     """One line for people: stage, amount, share, ETA, time so far."""
     parts = [progress.stage or "starting"]
     done, total = progress.done, progress.total
-    if progress.unit == "B" and done is not None:
+    if progress.unit == "B" and done:
         parts.append(f"{amount(done)} of {amount(total)}" if total else amount(done))
     if done is not None and total:
         parts.append(f"{min(100, round(100 * done / total))} %")

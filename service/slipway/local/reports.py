@@ -51,13 +51,13 @@ def _verdict(service: LLMService, rows: list[Running], mine: list[Running]) -> t
     if failed:
         serving = sorted({r.replica.revision for r in rows if r.replica.state is State.READY})
         old = [revision for revision in serving if revision != service.revision]
-        message = f"{failed[0].label} {failed[0].message}"
+        message = f"{failed[0].label}: {failed[0].message}"
         if old:
             message = f"revision {service.revision} did not start, {old[0]} goes on serving: {message}"
         return ("Degraded" if serving else "Failed"), "StartFailed", message
     waiting = [r for r in mine if r.replica.state is State.WAITING]
     if waiting:
-        return "Degraded", "BackOff", f"{waiting[0].label} {waiting[0].message}"
+        return "Degraded", "BackOff", f"{waiting[0].label}: {waiting[0].message}"
     unready = [r for r in mine if r.replica.state is State.UNREADY]
     if unready:
         return "Degraded", "ProbeFailed", f"{unready[0].label} does not answer its health probe"

@@ -313,7 +313,7 @@ class Supervisor:
         self._write_endpoints()
         if after is not None and after.state is State.WAITING:
             wait = after.retry_at - now
-            self._say(f"{running.label} {running.message}\n{running.label} starts again in {wait:.0f} s.")
+            self._say(f"{running.label}: {running.message}\n{running.label} starts again in {wait:.0f} s.")
         self._wake.set()
 
     # --- judging and reporting
@@ -326,7 +326,7 @@ class Supervisor:
             return
         failed = [r for r in self._running.values() if r.replica.state is State.FAILED]
         if failed:
-            self._fail(f"{failed[0].label} {failed[0].message}")
+            self._fail(f"{failed[0].label}: {failed[0].message}")
         elif self._all_ready():
             self._phase, self._was_ready = "Running", True
         elif 0 < self._settings.timeout <= now - self._started:

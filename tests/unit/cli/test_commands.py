@@ -1,0 +1,174 @@
+"""The command line as its user meets it: help, tables, JSON, sentences."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from slipway.cli import COMMANDS, main
+from slipway.local.folders import StateFolder
+from slipway.local.following import observed
+from slipway.local.processes import Identity
+
+ROW = {
+    "name": "a/0", "index": 0, "revision": "0123456789", "state": "Ready", "reason": "", "message": "",
+    "address": "127.0.0.1:4000", "pid": 12, "restarts": 3, "startedAt": "2020-01-01T00:00:00Z", "log": "/l",
+}  # fmt: skip
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> StateFolder:
+    return StateFolder(tmp_path / "state")
+
+
+def slipway(folder: StateFolder, *arguments: str) -> Result:
+    return CliRunner().invoke(main, arguments, env={"SLIPWAY_STATE": str(folder.root)}, prog_name="slipway")
+
+
+def running(folder: StateFolder, state: str = "Ready", message: str = "") -> None:
+    """Write a status as a supervisor would, this process being the supervisor."""
+    own = Identity.of(os.getpid())
+    assert own is not None
+    folder.create()
+    folder.write_json(
+        folder.status,
+        {
+            "supervisor": {
+                "pid": own.pid,
+                "startTime": own.start,
+                "startedAt": "2020-01-01T00:00:00Z",
+                "state": "Running",
+                "message": "",
+            },
+            "applied": 1,
+            "gateway": {"url": "http://127.0.0.1:8000", "state": "Ready", "reason": "", "message": "",
+                        "pid": 11, "restarts": 0, "startedAt": None, "log": ""},
+            "services": [
+                {"name": "a", "model": "a", "task": "generate", "revision": "0123456789", "state": state,
+                 "reason": "BackOff" if message else "", "message": message, "replicas": 1,
+                 "readyReplicas": 1, "processes": [ROW]}
+            ],
+        },
+    )  # fmt: skip
+
+
+def test_help_names_every_command_and_loads_none_of_their_libraries() -> None:
+    code = (
+        "import sys; from importlib import import_module; from slipway.cli import COMMANDS\n"
+        f"for name in {[name for name in COMMANDS if name not in ('engine', 'gateway')]}: "
+        "import_module(COMMANDS[name][0])\n"
+        "print([name for name in ('pydantic', 'yaml', 'asyncio', 'fastapi', 'torch') if name in sys.modules])"
+    )
+    answer = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert answer.stdout.strip() == "[]"
+    shown = CliRunner().invoke(main, ["--help"]).output
+    assert all(f"  {name} " in shown for name in COMMANDS)
+
+
+@pytest.mark.parametrize("name", [name for name in COMMANDS if name not in ("engine", "gateway")])
+def test_each_command_says_what_it_does(name: str) -> None:
+    shown = CliRunner().invoke(main, [name, "-h"])
+    assert shown.exit_code == 0
+    assert shown.output.startswith("Usage: ")
+    assert len(shown.output.splitlines()) > 3
+
+
+def test_nothing_runs_is_no_error_for_down_and_one_for_status(folder: StateFolder) -> None:
+    down = slipway(folder, "down")
+    assert (down.exit_code, down.output) == (0, "Nothing runs.\n")
+    status = slipway(folder, "status")
+    assert (status.exit_code, status.output) == (1, "Nothing runs.\n")
+    assert not folder.root.exists()
+
+
+def test_status_is_a_table_of_services_and_replicas(folder: StateFolder) -> None:
+    running(folder)
+    shown = slipway(folder, "status")
+    assert shown.exit_code == 0
+    lines = shown.output.splitlines()
+    assert lines[0].startswith("Run: running since ")
+    assert lines[1] == "Gateway: http://127.0.0.1:8000, ready, pid 11"
+    assert lines[3].split() == [
+        *("SERVICE", "READY", "REVISION", "STATE", "ADDRESS", "RESTARTS", "AGE", "MESSAGE")
+    ]
+    assert lines[4].split()[:4] == ["a", "1/1", "0123456789", "Ready"]
+    assert lines[5].split()[:5] == ["a/0", "0123456789", "Ready", "127.0.0.1:4000", "3"]
+
+
+def test_status_says_what_is_not_ready_by_message_and_code(folder: StateFolder) -> None:
+    running(folder, "Degraded", "ended\nwith exit code 3")
+    shown = slipway(folder, "status")
+    assert shown.exit_code == 1
+    assert "BackOff: ended with exit code 3" in shown.output
+
+
+def test_status_as_json_is_the_report(folder: StateFolder) -> None:
+    running(folder)
+    shown = slipway(folder, "status", "-o", "json")
+    assert json.loads(shown.output) == observed(folder)
+    assert json.loads(shown.output)["ready"] is True
+
+
+def test_a_key_is_printed_once_and_listed_without_itself(folder: StateFolder) -> None:
+    made = slipway(
+        folder, "key", "create", "ci", "--owner", "team", "--model", "small*", "--expires-in", "30d"
+    )
+    assert made.exit_code == 0
+    plain = made.stdout.strip()
+    assert plain.startswith("sk-slipway-")
+    assert "not shown again" in made.stderr
+    listed = slipway(folder, "key", "list")
+    assert listed.output.splitlines()[1].split()[:3] == ["ci", "team", "small*"]
+    assert "active" in listed.output
+    as_json = slipway(folder, "key", "list", "-o", "json")
+    assert json.loads(as_json.output)[0]["spec"]["models"] == ["small*"]
+    assert plain not in listed.output + as_json.output
+    revoked = slipway(folder, "key", "revoke", "ci")
+    assert revoked.output == "Revoked ci.\n"
+    assert "No keys." in slipway(folder, "key", "list").output
+
+
+@pytest.mark.parametrize(
+    ("arguments", "said"),
+    [
+        (["key", "create", "A"], "Error: name: `A` is not a name"),
+        (["key", "create", "a", "--expires-in", "soon"], "Error: 'soon' is not a length of time"),
+        (["key", "revoke", "a"], "Error: There is no key a; `slipway key list` shows"),
+        (["up", "-f", "nowhere.yaml"], "Error: nowhere.yaml: there is no such file"),
+        (["chat", "-m", "hi"], "Error: No run is known in"),
+        (["models"], "start one with `slipway up`, or name a gateway with --url."),
+        (["models", "--url", "ftp://x"], "Error: ftp://x is not an address; write it as http://HOST:PORT."),
+        (["models", "--url", "http://127.0.0.1:1"], "cannot be reached (Connection refused): is it running?"),
+    ],
+)
+def test_what_goes_wrong_is_a_sentence(folder: StateFolder, arguments: list[str], said: str) -> None:
+    shown = slipway(folder, *arguments)
+    assert shown.exit_code == 1
+    assert said in shown.output
+    assert "Traceback" not in shown.output
+
+
+@pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])
+def test_completion_scripts_call_back(folder: StateFolder, shell: str) -> None:
+    script = slipway(folder, "completion", shell).output
+    assert "_SLIPWAY_COMPLETE" in script
+    answer = CliRunner().invoke(
+        main,
+        [],
+        prog_name="slipway",
+        env={"_SLIPWAY_COMPLETE": "bash_complete", "COMP_WORDS": "slipway st", "COMP_CWORD": "1"},
+    )
+    assert answer.output.strip() == "plain,status"
+
+
+@pytest.fixture(autouse=True)
+def elsewhere(tmp_path: Path) -> Iterator[None]:
+    before = Path.cwd()
+    os.chdir(tmp_path)
+    yield
+    os.chdir(before)
