@@ -1,0 +1,166 @@
+"""What is not relayed: models, health, metrics, the OpenAPI document, the console. FastAPI."""
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse, Response
+from starlette.exceptions import HTTPException
+
+from slipway import __version__
+from slipway.gateway.auth import Key, authenticate
+from slipway.gateway.catalog import Catalog, Model
+from slipway.gateway.console_files import ConsoleFiles
+from slipway.gateway.errors import APIError, invalid_request, model_not_found
+from slipway.gateway.metrics import CONTENT_TYPE, Metrics
+from slipway.gateway.openapi import document
+from slipway.gateway.requests import read_head
+from slipway.gateway.routes import Route
+
+CREATED = 1_700_000_000
+"""OpenAI's clients want a date of each model; objects do not have one in local runs."""
+
+
+def error_response(error: APIError) -> Response:
+    """An error answer outside the relayed routes."""
+    response = Response(error.body(), error.status, media_type="application/json")
+    response.raw_headers.extend(error.headers)
+    return response
+
+
+def describe(model: Model) -> dict[str, Any]:
+    """A model as GET /v1/models shows it: OpenAI's fields, and what Slipway knows beside them."""
+    return {
+        "id": model.name,
+        "object": "model",
+        "created": CREATED,
+        "owned_by": "slipway",
+        "parent": model.parent,
+        "task": model.task,
+        "ready": bool(model.ready),
+    }
+
+
+def readiness(catalog: Catalog, *, draining: bool) -> tuple[bool, dict[str, Any]]:
+    """Whether requests can be answered, and why not. Names only; nothing about keys or addresses."""
+    snapshot = catalog.snapshot
+    models = [
+        {"name": model.name, "ready": bool(model.ready), "reason": model.why_not_ready}
+        for model in snapshot.models.values()
+    ]
+    if draining:
+        reason: str | None = "the gateway is shutting down"
+    elif not snapshot.loaded:
+        reason = "the state folder has not been read yet"
+    elif not models:
+        reason = "no model is served"
+    elif not any(model["ready"] for model in models):
+        reason = "no model has a ready engine"
+    else:
+        reason = None
+    return reason is None, {"ready": reason is None, "reason": reason, "models": models}
+
+
+def make_api(
+    catalog: Catalog,
+    metrics: Metrics,
+    routes: Mapping[str, Route],
+    *,
+    console: Path,
+    draining: Callable[[], bool],
+    wall: Callable[[], float],
+    on_scrape: Callable[[], None],
+) -> FastAPI:
+    """The FastAPI application behind the front door."""
+    app = FastAPI(
+        title="Slipway",
+        version=__version__,
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=None,
+        redirect_slashes=False,
+    )
+    openapi = json.dumps(document(routes, __version__)).encode()
+
+    def caller(request: Request) -> Key:
+        head = read_head(request.scope["headers"])
+        head.check_credentials()
+        return authenticate(catalog.snapshot.keyring, head.authorization, head.api_key, wall)
+
+    @app.get("/v1/models")
+    async def list_models(request: Request) -> JSONResponse:
+        key = caller(request)
+        models = [model for model in catalog.snapshot.models.values() if key.allows(model.name)]
+        return JSONResponse({"object": "list", "data": [describe(model) for model in models]})
+
+    @app.get("/v1/models/{name:path}")
+    async def retrieve_model(name: str, request: Request) -> JSONResponse:
+        key = caller(request)
+        model = catalog.snapshot.models.get(name)
+        if model is None or not key.allows(name):
+            raise model_not_found(name)
+        return JSONResponse(describe(model))
+
+    @app.get("/livez")
+    async def livez() -> JSONResponse:
+        return JSONResponse({"live": True})
+
+    @app.get("/readyz")
+    async def readyz() -> JSONResponse:
+        ready, body = readiness(catalog, draining=draining())
+        headers = {} if ready else {"retry-after": "2", "retry-after-ms": "2000"}
+        return JSONResponse(body, 200 if ready else 503, headers=headers)
+
+    @app.get("/metrics")
+    async def scrape() -> Response:
+        on_scrape()
+        return Response(metrics.scrape(), media_type=CONTENT_TYPE)
+
+    @app.get("/openapi.json")
+    async def openapi_document() -> Response:
+        return Response(openapi, media_type="application/json")
+
+    for route in routes.values():
+        # Never reached: the front door answers these. Here they make GET on them a 405 rather than a 404.
+        app.add_api_route(route.path, _unreachable, methods=["POST"], include_in_schema=False)
+
+    app.router.default = ConsoleFiles(console)
+    app.add_exception_handler(APIError, _api_error)
+    app.add_exception_handler(HTTPException, _http_error)
+    app.add_exception_handler(RequestValidationError, _validation_error)
+    return app
+
+
+async def _unreachable() -> None:
+    raise AssertionError("relayed routes are answered by the front door")
+
+
+async def _api_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, APIError)  # noqa: S101
+    return error_response(error)
+
+
+async def _http_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101
+    method, path = request.method, request.url.path if len(request.scope["path"]) < 100 else "this path"
+    if error.status_code == 405:
+        allow = [
+            (b"allow", value.encode())
+            for name, value in (error.headers or {}).items()
+            if name.lower() == "allow"
+        ]
+        message = f"{path} does not take {method}."
+        return error_response(APIError(405, "method_not_allowed", message, headers=allow))
+    if error.status_code == 404:
+        return error_response(APIError(404, "not_found", "There is nothing at this path; see /openapi.json."))
+    return error_response(APIError(error.status_code, "http_error", "The request was refused."))
+
+
+async def _validation_error(request: Request, error: Exception) -> Response:
+    assert isinstance(error, RequestValidationError)  # noqa: S101
+    first = error.errors()[0]
+    where = ".".join(str(part) for part in first["loc"][1:])
+    return error_response(invalid_request(f"`{where}`: {first['msg']}.", where))

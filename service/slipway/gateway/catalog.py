@@ -1,0 +1,230 @@
+"""What can be called: an immutable snapshot of models, endpoints and keys, and the source that renews it."""
+
+import asyncio
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import Any, Protocol
+
+import orjson
+import yaml
+from pydantic import ValidationError
+
+from slipway.gateway.auth import Keyring
+from slipway.objects import APIKey, LLMService, Task
+
+_ADDRESS = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+):(\d{1,5})")
+
+
+@dataclass(frozen=True, slots=True)
+class Model:
+    """One name that clients can put into `model`; an adapter's name leads to its service's endpoints."""
+
+    name: str
+    service: str
+    task: Task
+    revision: str
+    ready: tuple[str, ...]
+    """Addresses (`host:port`) of the endpoints that can serve now."""
+    endpoints: int
+    """Endpoints there are, ready or not."""
+    parent: str | None = None
+    """For an adapter: the base model's name."""
+
+    @property
+    def why_not_ready(self) -> str | None:
+        """A sentence on why nobody can be served, None if somebody can."""
+        if self.ready:
+            return None
+        if self.endpoints:
+            return "its engine is starting. Try again in a few seconds."
+        return "no engine runs for it. `slipway status` says why."
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """One state of the world; readers take it once and see nothing half new."""
+
+    models: Mapping[str, Model] = field(default_factory=dict)
+    keyring: Keyring = field(default_factory=Keyring)
+    loaded: bool = False
+    """False until a source has been read for the first time."""
+
+    @property
+    def addresses(self) -> set[str]:
+        """The addresses of all ready endpoints."""
+        return {address for model in self.models.values() for address in model.ready}
+
+
+@dataclass(slots=True)
+class Catalog:
+    """Holds the current snapshot; a source swaps it, everybody else reads it."""
+
+    snapshot: Snapshot = field(default_factory=Snapshot)
+    on_change: list[Callable[[Snapshot], None]] = field(default_factory=list)
+
+    def swap(self, snapshot: Snapshot) -> None:
+        """Replace the snapshot and tell who wants to know."""
+        self.snapshot = snapshot
+        for tell in self.on_change:
+            tell(snapshot)
+
+
+class Source(Protocol):
+    """Where snapshots come from: a state folder here, the Kubernetes API on a cluster."""
+
+    async def run(self, catalog: Catalog) -> None:
+        """Keep `catalog` up to date until cancelled."""
+        ...
+
+
+def models_of(
+    services: Iterable[LLMService], endpoints: Mapping[str, tuple[tuple[str, bool], ...]]
+) -> Mapping[str, Model]:
+    """All served names. Where two services claim one name, the first service by name has it."""
+    models: dict[str, Model] = {}
+    for service in sorted(services, key=lambda each: each.metadata.name):
+        own = endpoints.get(service.metadata.name, ())
+        ready = tuple(address for address, is_ready in own if is_ready)
+        for name in service.served_names:
+            parent = service.served_name if name != service.served_name else None
+            models.setdefault(
+                name,
+                Model(
+                    name=name,
+                    service=service.metadata.name,
+                    task=service.spec.model.task,
+                    revision=service.revision,
+                    ready=ready,
+                    endpoints=len(own),
+                    parent=parent,
+                ),
+            )
+    return MappingProxyType(models)
+
+
+def read_endpoints(data: bytes) -> dict[str, tuple[tuple[str, bool], ...]]:
+    """Read `endpoints.json`: service -> (address, ready) of its endpoints. Raises ValueError."""
+    document = orjson.loads(data)
+    if not isinstance(document, dict):
+        raise ValueError("endpoints.json must hold an object: service -> list of endpoints")
+    result: dict[str, tuple[tuple[str, bool], ...]] = {}
+    for service, entries in document.items():
+        if not isinstance(entries, list):
+            raise ValueError(f"the endpoints of {service!r} must be a list")
+        result[service] = tuple(_endpoint(service, entry) for entry in entries)
+    return result
+
+
+def _endpoint(service: str, entry: Any) -> tuple[str, bool]:
+    address = entry.get("address") if isinstance(entry, dict) else None
+    match = _ADDRESS.fullmatch(address) if isinstance(address, str) else None
+    if match is None or not 0 < int(match[2]) < 65536:
+        raise ValueError(f"an endpoint of {service!r} has no usable `address` (HOST:PORT)")
+    return str(address), entry.get("ready") is True
+
+
+Signature = tuple[int, int, int]
+_AGAIN: Signature = (0, 0, 0)
+
+
+@dataclass(slots=True)
+class StateFolder:
+    """A source over the state folder of a local run.
+
+    Looks at the files' stat every `interval` seconds and reads those that changed. A file that cannot be
+    read keeps its last good content, and says so once through `report(file, problem)`.
+    """
+
+    folder: Path
+    interval: float
+    report: Callable[[str, str], None]
+    _seen: dict[Path, Signature] = field(default_factory=dict)
+    _good: dict[Path, LLMService | APIKey] = field(default_factory=dict)
+    _endpoints: dict[str, tuple[tuple[str, bool], ...]] = field(default_factory=dict)
+    _loaded: bool = False
+    _said: dict[Path, str] = field(default_factory=dict)
+
+    async def run(self, catalog: Catalog) -> None:
+        """Keep `catalog` up to date until cancelled."""
+        while True:
+            snapshot = await asyncio.to_thread(self.poll)
+            if snapshot is not None:
+                catalog.swap(snapshot)
+            await asyncio.sleep(self.interval)
+
+    def poll(self) -> Snapshot | None:
+        """Look once; the new snapshot, or None if nothing has changed."""
+        try:
+            found = self._look()
+        except OSError as error:
+            self._say(self.folder, f"cannot be listed: {error.strerror}")
+            return None
+        if self._loaded and found == self._seen:
+            return None
+        for path in self._good.keys() - found.keys():
+            del self._good[path]
+        if self.folder / "endpoints.json" not in found:
+            self._endpoints = {}
+        for path, signature in found.items():
+            if self._seen.get(path) != signature and not self._read(path):
+                found[path] = _AGAIN
+        self._seen = found
+        self._loaded = True
+        return self._snapshot()
+
+    def _look(self) -> dict[Path, Signature]:
+        files = [
+            path
+            for path in (self.folder / "objects").glob("*.yaml")
+            if path.name.startswith(("llmservice-", "apikey-"))
+        ]
+        files.append(self.folder / "endpoints.json")
+        found: dict[Path, Signature] = {}
+        for path in files:
+            try:
+                stat = path.stat()
+            except FileNotFoundError:
+                continue
+            found[path] = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
+        if not self.folder.is_dir():
+            raise FileNotFoundError(2, "no such folder", str(self.folder))
+        return found
+
+    def _read(self, path: Path) -> bool:
+        """Take a file's content; False if another look may find what this one did not."""
+        try:
+            if path.name == "endpoints.json":
+                self._endpoints = read_endpoints(path.read_bytes())
+            else:
+                kind = LLMService if path.name.startswith("llmservice-") else APIKey
+                loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+                document = yaml.load(path.read_bytes(), Loader=loader)  # noqa: S506 - both are safe loaders
+                self._good[path] = kind.model_validate(document)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            where = ".".join(str(part) for part in first["loc"])
+            self._say(path, f"{where}: {first['msg']}; its last good content stays in force")
+        except (ValueError, yaml.YAMLError) as error:
+            self._say(path, f"{type(error).__name__}: {error}; its last good content stays in force")
+        except OSError as error:
+            self._say(path, f"cannot be read: {error.strerror}; its last good content stays in force")
+            return False
+        else:
+            self._said.pop(path, None)
+        return True
+
+    def _say(self, path: Path, problem: str) -> None:
+        if self._said.get(path) != problem:
+            self._said[path] = problem
+            self.report(path.name, problem)
+
+    def _snapshot(self) -> Snapshot:
+        good = list(self._good.values())
+        return Snapshot(
+            models=models_of([item for item in good if isinstance(item, LLMService)], self._endpoints),
+            keyring=Keyring.of(item for item in good if isinstance(item, APIKey)),
+            loaded=True,
+        )

@@ -1,0 +1,267 @@
+"""The OpenAPI document, made from the tables that check requests, so it cannot say anything else."""
+
+from collections.abc import Mapping
+from typing import Any
+
+from slipway.gateway.bounds import CHAT_MESSAGE
+from slipway.gateway.routes import Route
+
+Schema = dict[str, Any]
+
+_ERRORS = {
+    400: "The request is wrong; `param` names the field.",
+    401: "The key is missing or not valid.",
+    404: "The model does not exist, or the key may not use it.",
+    408: "The request did not arrive in time.",
+    413: "The body is too large.",
+    429: "A limit of the key is reached; `Retry-After` says when to try again.",
+    431: "The request's head is too large.",
+    500: "The gateway failed.",
+    502: "The engine failed.",
+    503: "The model is not ready, or everything is busy; `Retry-After` says when to try again.",
+    504: "The engine did not answer in time.",
+}
+_ID = {"x-request-id": {"schema": {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$"}, "required": True}}
+_AGAIN = {
+    "retry-after": {"schema": {"type": "string", "pattern": "^[0-9]+$"}, "required": True},
+    "retry-after-ms": {"schema": {"type": "string", "pattern": "^[0-9]+$"}, "required": True},
+}
+
+
+def _ref(name: str) -> Schema:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def _json(schema: Schema) -> Schema:
+    return {"application/json": {"schema": schema}}
+
+
+def _error(status: int) -> Schema:
+    headers = {**_ID, **(_AGAIN if status in (429, 503) else {})}
+    return {"description": _ERRORS[status], "headers": headers, "content": _json(_ref("Error"))}
+
+
+_USAGE: Schema = {
+    "type": "object",
+    "required": ["prompt_tokens", "total_tokens"],
+    "properties": {
+        "prompt_tokens": {"type": "integer"},
+        "completion_tokens": {"type": ["integer", "null"]},
+        "total_tokens": {"type": "integer"},
+    },
+}
+
+
+def _completion(kind: str) -> Schema:
+    return {
+        "type": "object",
+        "required": ["id", "object", "created", "model", "choices"],
+        "properties": {
+            "id": {"type": "string"},
+            "object": {"const": kind},
+            "created": {"type": "integer"},
+            "model": {"type": "string"},
+            "choices": {"type": "array", "items": {"type": "object", "required": ["index"]}},
+            "usage": {"anyOf": [_ref("Usage"), {"type": "null"}]},
+        },
+    }
+
+
+_ANSWERS: dict[str, Schema] = {
+    "/v1/chat/completions": _completion("chat.completion"),
+    "/v1/completions": _completion("text_completion"),
+    "/v1/embeddings": {
+        "type": "object",
+        "required": ["object", "data", "model", "usage"],
+        "properties": {
+            "object": {"const": "list"},
+            "model": {"type": "string"},
+            "data": {
+                "type": "array",
+                "items": {
+                    "type": "object",
+                    "required": ["index", "object", "embedding"],
+                    "properties": {
+                        "index": {"type": "integer"},
+                        "object": {"const": "embedding"},
+                        "embedding": {
+                            "anyOf": [
+                                {"type": "array", "items": {"type": "number"}},
+                                {"type": "string", "description": "Base64 of little-endian float32."},
+                            ]
+                        },
+                    },
+                },
+            },
+            "usage": _ref("Usage"),
+        },
+    },
+    "/tokenize": {
+        "type": "object",
+        "required": ["count", "max_model_len", "tokens"],
+        "properties": {
+            "count": {"type": "integer"},
+            "max_model_len": {"type": "integer"},
+            "tokens": {"type": "array", "items": {"type": "integer"}},
+            "token_strs": {"type": ["array", "null"], "items": {"type": "string"}},
+        },
+    },
+    "/detokenize": {"type": "object", "required": ["prompt"], "properties": {"prompt": {"type": "string"}}},
+}
+
+_MODEL: Schema = {
+    "type": "object",
+    "required": ["id", "object", "created", "owned_by", "parent", "task", "ready"],
+    "properties": {
+        "id": {"type": "string"},
+        "object": {"const": "model"},
+        "created": {"type": "integer"},
+        "owned_by": {"type": "string"},
+        "parent": {"type": ["string", "null"], "description": "For an adapter: the base model's name."},
+        "task": {"type": "string", "enum": ["generate", "embed"]},
+        "ready": {"type": "boolean", "description": "Whether an engine serves it now."},
+    },
+    "additionalProperties": False,
+}
+
+_READINESS: Schema = {
+    "type": "object",
+    "required": ["ready", "reason", "models"],
+    "properties": {
+        "ready": {"type": "boolean"},
+        "reason": {"type": ["string", "null"]},
+        "models": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["name", "ready", "reason"],
+                "properties": {
+                    "name": {"type": "string"},
+                    "ready": {"type": "boolean"},
+                    "reason": {"type": ["string", "null"]},
+                },
+            },
+        },
+    },
+}
+
+_ERROR: Schema = {
+    "type": "object",
+    "required": ["error"],
+    "additionalProperties": False,
+    "properties": {
+        "error": {
+            "type": "object",
+            "required": ["message", "type", "param", "code"],
+            "additionalProperties": False,
+            "properties": {
+                "message": {"type": "string", "description": "A sentence for people, with the mend."},
+                "type": {"type": "string"},
+                "param": {"type": ["string", "null"], "description": "The request field at fault."},
+                "code": {"type": "string", "description": "For programs; stable."},
+            },
+        }
+    },
+}
+
+_MINIMUM_BODY = {"/tokenize": [{"required": ["prompt"]}, {"required": ["messages"]}]}
+
+
+def _request(route: Route) -> Schema:
+    properties = {
+        name: rule.schema for name, rule in route.table.items() if rule.schema.get("type") != "null"
+    }
+    schema: Schema = {
+        "type": "object",
+        "required": list(route.required),
+        "properties": properties,
+        "additionalProperties": False,
+    }
+    if route.path in _MINIMUM_BODY:
+        schema["oneOf"] = _MINIMUM_BODY[route.path]
+    return schema
+
+
+def _relayed(route: Route) -> Schema:
+    content = _json(_ANSWERS[route.path])
+    if route.streams:
+        content["text/event-stream"] = {
+            "schema": {
+                "type": "string",
+                "description": "With `stream: true`: one `data:` line of JSON an event, then `data: [DONE]`. "
+                "A stream that fails ends with an `error` event and without `[DONE]`.",
+            }
+        }
+    codes = (400, 401, 404, 408, 413, 429, 431, 500, 502, 503, 504)
+    answers: Schema = {"200": {"description": "The answer.", "headers": _ID, "content": content}}
+    return {
+        "post": {
+            "summary": route.summary,
+            "operationId": route.path.strip("/").replace("/", "_"),
+            "security": [{"bearer": []}, {"apiKey": []}],
+            "requestBody": {"required": True, "content": _json(_request(route))},
+            "responses": answers | {str(code): _error(code) for code in codes},
+        }
+    }
+
+
+def _get(summary: str, answer: Schema, *errors: int, secured: bool = False) -> Schema:
+    operation: Schema = {
+        "summary": summary,
+        "responses": {
+            "200": {"description": "The answer.", "headers": _ID, "content": answer},
+            **{str(code): _error(code) for code in (*errors, 400, 431, 500)},
+        },
+    }
+    operation["security"] = [{"bearer": []}, {"apiKey": []}] if secured else []
+    return operation
+
+
+def document(routes: Mapping[str, Route], version: str) -> Schema:
+    """The whole document, OpenAPI 3.1."""
+    paths: Schema = {route.path: _relayed(route) for route in routes.values()}
+    models = {
+        "type": "object",
+        "required": ["object", "data"],
+        "properties": {"object": {"const": "list"}, "data": {"type": "array", "items": _ref("Model")}},
+    }
+    paths["/v1/models"] = {"get": _get("List the models this key may call", _json(models), 401, secured=True)}
+    paths["/v1/models/{name}"] = {
+        "parameters": [
+            {"name": "name", "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
+        ],
+        "get": _get("Show one model", _json(_ref("Model")), 401, 404, secured=True),
+    }
+    live = {"type": "object", "required": ["live"], "properties": {"live": {"const": True}}}
+    paths["/livez"] = {"get": _get("Whether the process lives", _json(live))}
+    ready = _get("Whether requests can be answered, and if not, why", _json(_ref("Readiness")))
+    ready["responses"]["503"] = {
+        "description": "No model can be called now.",
+        "headers": {**_ID, **_AGAIN},
+        "content": _json(_ref("Readiness")),
+    }
+    paths["/readyz"] = {"get": ready}
+    paths["/metrics"] = {"get": _get("Prometheus metrics", {"text/plain": {"schema": {"type": "string"}}})}
+    paths["/openapi.json"] = {"get": _get("This document", _json({"type": "object"}))}
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Slipway",
+            "version": version,
+            "description": "OpenAI-compatible API of the models served here.",
+        },
+        "paths": paths,
+        "components": {
+            "schemas": {
+                "Error": _ERROR,
+                "Usage": _USAGE,
+                "Model": _MODEL,
+                "Readiness": _READINESS,
+                "ChatMessage": CHAT_MESSAGE,
+            },
+            "securitySchemes": {
+                "bearer": {"type": "http", "scheme": "bearer"},
+                "apiKey": {"type": "apiKey", "in": "header", "name": "x-api-key"},
+            },
+        },
+    }

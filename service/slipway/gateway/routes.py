@@ -1,0 +1,126 @@
+"""The routes that are relayed to engines: an allow-list, each with its fields and what it asks of a model."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from slipway.gateway import parameters
+from slipway.gateway.settings import GatewaySettings
+from slipway.objects import Task
+
+CHARACTERS_PER_TOKEN = 4
+"""Of English text with common tokenizers; the estimate is settled to the truth after the call."""
+
+
+@dataclass(frozen=True, slots=True)
+class Route:
+    """One relayed route."""
+
+    path: str
+    operation: str
+    """OpenTelemetry's gen_ai.operation.name."""
+    summary: str
+    tasks: tuple[Task, ...]
+    """Tasks of the models that can answer it."""
+    table: parameters.Table
+    required: tuple[str, ...]
+    streams: bool
+    prompt_tokens: Callable[[Mapping[str, Any]], int]
+    """Estimates the prompt's tokens from a checked body."""
+    counts: bool = True
+    """Whether tokens are used up by it."""
+
+    def completion_tokens(self, body: Mapping[str, Any], default: int) -> int | None:
+        """Room for the answer that the request asks for, over all choices; None if it sets none."""
+        if not self.streams:
+            return 0
+        each = body.get("max_completion_tokens") or body.get("max_tokens")
+        return None if each is None else each * (body.get("n") or 1)
+
+
+def _of_text(value: Any) -> int:
+    """Tokens of a prompt: a string, token ids, or a list of either."""
+    if isinstance(value, str):
+        return len(value) // CHARACTERS_PER_TOKEN + 1
+    if isinstance(value, list):
+        if value and isinstance(value[0], int):
+            return len(value)
+        return sum(_of_text(each) for each in value)
+    return 0
+
+
+def _of_messages(body: Mapping[str, Any]) -> int:
+    tokens = 0
+    for message in body.get("messages") or ():
+        content = message.get("content")
+        tokens += 4  # The template's own tokens around each message.
+        if isinstance(content, str):
+            tokens += len(content) // CHARACTERS_PER_TOKEN
+        elif isinstance(content, list):
+            tokens += sum(
+                len(part["text"]) // CHARACTERS_PER_TOKEN if part["type"] == "text" else 256
+                for part in content
+            )
+    if body.get("tools"):
+        tokens += len(str(body["tools"])) // CHARACTERS_PER_TOKEN
+    return tokens
+
+
+def relayed_routes(settings: GatewaySettings) -> dict[str, Route]:
+    """All relayed routes by path. Each answers POST and nothing else."""
+    every: tuple[Task, ...] = ("generate", "embed")
+    routes = (
+        Route(
+            path="/v1/chat/completions",
+            operation="chat",
+            summary="Answer a conversation",
+            tasks=("generate",),
+            table=parameters.chat_completions(settings),
+            required=("model", "messages"),
+            streams=True,
+            prompt_tokens=_of_messages,
+        ),
+        Route(
+            path="/v1/completions",
+            operation="text_completion",
+            summary="Continue a text",
+            tasks=("generate",),
+            table=parameters.completions(settings),
+            required=("model", "prompt"),
+            streams=True,
+            prompt_tokens=lambda body: _of_text(body.get("prompt")),
+        ),
+        Route(
+            path="/v1/embeddings",
+            operation="embeddings",
+            summary="Turn texts into vectors",
+            tasks=("embed",),
+            table=parameters.embeddings(settings),
+            required=("model", "input"),
+            streams=False,
+            prompt_tokens=lambda body: _of_text(body.get("input")),
+        ),
+        Route(
+            path="/tokenize",
+            operation="tokenize",
+            summary="Turn a text or a chat into token ids",
+            tasks=every,
+            table=parameters.tokenize(settings),
+            required=("model",),
+            streams=False,
+            prompt_tokens=lambda body: 0,
+            counts=False,
+        ),
+        Route(
+            path="/detokenize",
+            operation="detokenize",
+            summary="Turn token ids into text",
+            tasks=every,
+            table=parameters.detokenize(settings),
+            required=("model", "tokens"),
+            streams=False,
+            prompt_tokens=lambda body: 0,
+            counts=False,
+        ),
+    )
+    return {route.path: route for route in routes}

@@ -1,0 +1,532 @@
+"""A relayed request from its head to its last byte: key, body, fields, limits, engine, answer, accounts."""
+
+import asyncio
+import traceback
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, Protocol
+
+import orjson
+
+from slipway.gateway import errors
+from slipway.gateway.auth import Key, authenticate
+from slipway.gateway.catalog import Catalog, Model
+from slipway.gateway.errors import APIError, Headers
+from slipway.gateway.limits import LimitStore, Reservation, refusal
+from slipway.gateway.logs import JSONLog
+from slipway.gateway.metrics import UNKNOWN, Metrics
+from slipway.gateway.parameters import check
+from slipway.gateway.relay.relay import (
+    Answer,
+    Call,
+    ClientGoneError,
+    NoEndpointError,
+    QueueFullError,
+    QueueTimeoutError,
+    Relay,
+)
+from slipway.gateway.relay.sse import EventStream, Usage, UsageTail
+from slipway.gateway.relay.transport import (
+    BadAnswerError,
+    ClosedEarlyError,
+    ConnectFailedError,
+    TimedOutError,
+    TruncatedError,
+    UpstreamError,
+)
+from slipway.gateway.requests import Head, LeftError, Receive, Scope, Send, drain, parse, read_body, serialise
+from slipway.gateway.routes import Route
+from slipway.gateway.settings import GatewaySettings
+
+CLIENT_LEFT = 499
+"""Status in logs and metrics for a client that left; nobody is there to receive it."""
+_LARGEST_ERROR = 65_536
+
+
+class Client(Protocol):
+    """The client's connection, as far as the server below ASGI shows it."""
+
+    @property
+    def body_complete(self) -> bool:
+        """Whether the whole request body has arrived."""
+        ...
+
+    def on_leave(self, call: Callable[[], None] | None) -> None:
+        """Have `call` called at once when the client leaves; None: nothing any more."""
+        ...
+
+    def cut(self) -> None:
+        """Close the connection without ending the answer, so that the client sees it is incomplete."""
+        ...
+
+
+@dataclass(slots=True)
+class Record:
+    """What becomes of one request; the source of its log line and metrics."""
+
+    route: Route
+    head: Head
+    started: float
+    key: Key | None = None
+    model: str = UNKNOWN
+    stream: bool = False
+    status: int = 500
+    error: str = ""
+    address: str = ""
+    attempts: int = 0
+    first_byte: float | None = None
+    usage: Usage | None = None
+    begun: bool = False
+    """The answer's head went to the client."""
+    headers: Headers = field(default_factory=list)
+
+
+@dataclass(slots=True)
+class Serving:
+    """Serves the relayed routes. Everything it needs comes in here."""
+
+    settings: GatewaySettings
+    catalog: Catalog
+    limits: LimitStore
+    relay: Relay
+    metrics: Metrics
+    log: JSONLog
+    engine_key: Callable[[], bytes]
+    """The key that engines ask for; b"" if they ask for none."""
+    clock: Callable[[], float]
+    wall: Callable[[], float]
+    in_flight: int = 0
+
+    async def __call__(
+        self, route: Route, head: Head, client: Client, scope: Scope, receive: Receive, send: Send
+    ) -> None:
+        """Serve one request, whatever happens: exactly one answer, one log line, one count."""
+        record = Record(route, head, self.clock())
+        self.in_flight += 1
+        try:
+            await self._serve(record, client, receive, send)
+        except APIError as error:
+            await self._refuse(record, error, client, receive, send)
+        except (ClientGoneError, LeftError):
+            record.status, record.error = CLIENT_LEFT, "client_left"
+            self.metrics.disconnects.inc()
+        except asyncio.CancelledError:
+            record.error = "drain_timeout"
+            if record.begun and record.stream:
+                await self._end_stream(send, "drain_timeout", "The gateway is shutting down.")
+            else:
+                client.cut()
+            raise
+        except Exception as error:
+            self.log.write(
+                "error",
+                "failed",
+                f"{type(error).__name__}: {error}",
+                request_id=head.request_id.decode(),
+                trace="".join(traceback.format_exception(error)),
+            )
+            await self._refuse(record, errors.internal_error(), client, receive, send)
+        finally:
+            self.in_flight -= 1
+            client.on_leave(None)
+            self._account(record)
+
+    async def _serve(self, record: Record, client: Client, receive: Receive, send: Send) -> None:
+        head, route = record.head, record.route
+        head.check_credentials()
+        snapshot = self.catalog.snapshot
+        record.key = key = authenticate(snapshot.keyring, head.authorization, head.api_key, self.wall)
+        if self.in_flight > self.settings.max_requests:
+            raise errors.overloaded("The gateway has as many requests as it can take. Try again shortly.")
+        data = await read_body(
+            head, receive, self.settings.max_body, self.settings.body_timeout, ready=client.body_complete
+        )
+        body = parse(head, data)
+        model = self._model(record, key, body)
+        for name in check(route.table, body):
+            del body[name]
+        self._require(route, model, body)
+        room = route.completion_tokens(body, self.settings.default_completion_tokens)
+        reservation = await self._reserve(record, key, route, body, room)
+        used: int | None = 0
+        try:
+            if not model.ready:
+                raise errors.model_not_ready(model.name, str(model.why_not_ready))
+            strip_usage = self._ask_for_usage(record, body)
+            call = self._call(record, model, body)
+            client.on_leave(call.leave)
+            answer = await self._start(record, call, model)
+            try:
+                await self._answer(record, answer, client, send, strip_usage=strip_usage)
+            finally:
+                answer.close()
+            used = record.usage.total if record.usage is not None else None
+        except (ClientGoneError, asyncio.CancelledError):
+            # The engine has worked for somebody who left: the estimate stays, or leaving would make it free.
+            used = None if record.attempts else 0
+            raise
+        finally:
+            if reservation is not None:
+                await self.limits.settle(reservation, used)
+
+    # --- before the engine ------------------------------------------------------------------------
+
+    def _model(self, record: Record, key: Key, body: dict[str, Any]) -> Model:
+        name = body.get("model")
+        if name is None:
+            raise errors.invalid_request(
+                "`model` is required: a name from GET /v1/models.", "model", "missing_required_parameter"
+            )
+        if type(name) is not str or not name:
+            raise errors.invalid_request("`model` must be a string.", "model", "invalid_type")
+        model = self.catalog.snapshot.models.get(name)
+        if model is None or not key.allows(name):
+            raise errors.model_not_found(name)
+        record.model = name
+        return model
+
+    @staticmethod
+    def _require(route: Route, model: Model, body: dict[str, Any]) -> None:
+        for name in route.required:
+            if name not in body:
+                raise errors.invalid_request(f"`{name}` is required.", name, "missing_required_parameter")
+        if model.task not in route.tasks:
+            offered = "embeddings (POST /v1/embeddings)" if model.task == "embed" else "chat and completions"
+            raise errors.invalid_request(
+                f"The model `{model.name}` does not do this; it does {offered}.", "model", "wrong_task"
+            )
+        if route.path == "/tokenize" and ("prompt" in body) == ("messages" in body):
+            raise errors.invalid_request(
+                "Send either `prompt` or `messages`.", "prompt", "missing_required_parameter"
+            )
+        if "stream_options" in body and not body.get("stream"):
+            raise errors.invalid_request("`stream_options` needs `stream: true`.", "stream_options")
+
+    async def _reserve(
+        self, record: Record, key: Key, route: Route, body: dict[str, Any], room: int | None
+    ) -> Reservation | None:
+        limits = key.limits
+        most = limits.tokens_per_minute
+        if most is None and limits.requests_per_minute is None and limits.max_parallel is None:
+            return None
+        tokens = 0
+        if most is not None and route.counts:
+            prompt = route.prompt_tokens(body)
+            if room is None:
+                # A request that sets no bound must not fail for the gateway's guess of it.
+                room = min(
+                    self.settings.default_completion_tokens * (body.get("n") or 1), max(1, most - prompt)
+                )
+            tokens = prompt + room
+        decision = await self.limits.reserve(key.name, limits, tokens)
+        record.headers = decision.headers()
+        if decision.reservation is None:
+            if not decision.never_fits:
+                self.metrics.limited.labels(decision.refused_by).inc()
+            record.headers = []
+            raise refusal(decision, limits, tokens)
+        return decision.reservation
+
+    @staticmethod
+    def _ask_for_usage(record: Record, body: dict[str, Any]) -> bool:
+        """Have the engine count a stream's tokens; True if the client did not ask for that."""
+        record.stream = body.get("stream") is True
+        if not record.stream:
+            return False
+        options = body.get("stream_options") or {}
+        asked = options.get("include_usage") is True
+        if not asked:
+            body["stream_options"] = {**options, "include_usage": True}
+        return not asked
+
+    def _call(self, record: Record, model: Model, body: dict[str, Any]) -> Call:
+        head = record.head
+        key = self.engine_key()
+        lines = b"content-type: application/json\r\nx-request-id: %b\r\n" % head.request_id
+        if key:
+            lines += b"authorization: Bearer %b\r\n" % key
+        if head.traceparent is not None:
+            lines += b"traceparent: %b\r\n" % head.traceparent
+        path = record.route.path.encode()
+
+        def make_head(address: str, length: int) -> bytes:
+            return b"POST %b HTTP/1.1\r\nhost: %b\r\n%bcontent-length: %d\r\n\r\n" % (
+                path,
+                address.encode(),
+                lines,
+                length,
+            )
+
+        name = model.name
+
+        def ready() -> tuple[str, ...]:
+            now = self.catalog.snapshot.models.get(name)
+            return now.ready if now is not None else ()
+
+        return Call(model.service, ready, make_head, serialise(body))
+
+    # --- the engine -------------------------------------------------------------------------------
+
+    async def _start(self, record: Record, call: Call, model: Model) -> Answer:
+        try:
+            answer = await self.relay.start(call)
+        except NoEndpointError:
+            raise errors.model_not_ready(
+                model.name, "its engines are gone. Try again in a few seconds."
+            ) from None
+        except QueueFullError:
+            raise errors.overloaded(
+                "All engines of the model are busy and so is the queue. Try again shortly."
+            ) from None
+        except QueueTimeoutError:
+            raise errors.overloaded(
+                "No engine of the model became free in time. Try again shortly.", 5.0
+            ) from None
+        except UpstreamError as error:
+            self._log_fault(record, error)
+            raise fault(error) from None
+        finally:
+            record.attempts = call.attempts
+        record.address = answer.address
+        return answer
+
+    async def _answer(
+        self, record: Record, answer: Answer, client: Client, send: Send, *, strip_usage: bool
+    ) -> None:
+        if answer.status != 200:
+            raise await self._engines_error(record, answer)
+        kind = answer.header(b"content-type") or b""
+        if kind.startswith(b"text/event-stream"):
+            await self._stream(record, answer, send, strip_usage=strip_usage)
+        elif kind.startswith(b"application/json"):
+            await self._plain(record, answer, client, send)
+        else:
+            self._log_fault(record, BadAnswerError("neither JSON nor events"))
+            raise fault(BadAnswerError())
+
+    async def _plain(self, record: Record, answer: Answer, client: Client, send: Send) -> None:
+        tail = UsageTail()
+        try:
+            data = await answer.read()
+        except UpstreamError as error:
+            self._log_fault(record, error)
+            raise fault(error) from None
+        length = answer.header(b"content-length")
+        await self._begin(record, send, b"application/json", [(b"content-length", length)] if length else [])
+        while data:
+            tail.feed(data)
+            try:
+                following = await answer.read()
+            except UpstreamError as error:
+                self._log_fault(record, error)
+                record.error = fault(error).code
+                client.cut()
+                return
+            await send({"type": "http.response.body", "body": data, "more_body": bool(following)})
+            data = following
+        record.usage = tail.find()
+
+    async def _stream(self, record: Record, answer: Answer, send: Send, *, strip_usage: bool) -> None:
+        events = EventStream(strip_usage=strip_usage)
+        try:
+            while data := await answer.read():
+                passed = events.feed(data)
+                if passed:
+                    if not record.begun:
+                        record.first_byte = self.clock() - record.started
+                        await self._begin(record, send, b"text/event-stream; charset=utf-8", _STREAM)
+                    await send({"type": "http.response.body", "body": passed, "more_body": True})
+                if events.failed:
+                    raise BadAnswerError("the engine reported an error in its stream")
+                record.usage = events.usage
+            if not events.done:
+                raise TruncatedError("the stream ended without [DONE]")
+        except UpstreamError as error:
+            record.usage = events.usage
+            if events.done:
+                self._log_fault(record, error)
+            else:
+                self._log_fault(record, error)
+                told = fault(error)
+                if not record.begun:
+                    raise told from None
+                record.error = told.code
+                await self._end_stream(send, told.code, told.message)
+                return
+        await send({"type": "http.response.body", "body": b"", "more_body": False})
+
+    async def _engines_error(self, record: Record, answer: Answer) -> APIError:
+        """An engine's refusal in the gateway's words; its own only where they are about the request."""
+        data = b""
+        try:
+            while (part := await answer.read()) and len(data) < _LARGEST_ERROR:
+                data += part
+        except UpstreamError:
+            data = b""
+        said, param = _said(data)
+        if answer.status >= 500 or answer.status in (401, 403):
+            self.log.write(
+                "error",
+                "engine_error",
+                f"the engine answered {answer.status}: {str(said)[:500]}",
+                request_id=record.head.request_id.decode(),
+                endpoint=answer.address,
+            )
+        return translate(answer.status, said, param, record.model)
+
+    # --- the client -------------------------------------------------------------------------------
+
+    async def _begin(self, record: Record, send: Send, kind: bytes, more: Headers) -> None:
+        record.begun = True
+        record.status = 200
+        await send(
+            {
+                "type": "http.response.start",
+                "status": 200,
+                "headers": [
+                    (b"content-type", kind),
+                    (b"x-request-id", record.head.request_id),
+                    *more,
+                    *record.headers,
+                ],
+            }
+        )
+
+    async def _refuse(
+        self, record: Record, error: APIError, client: Client, receive: Receive, send: Send
+    ) -> None:
+        record.error = error.code
+        if record.begun:
+            # Too late for a status: let the client see that its answer is not complete.
+            client.cut()
+            return
+        record.status = error.status
+        body_read = client.body_complete or await drain(record.head, receive)
+        data = error.body()
+        headers = [
+            JSON_TYPE,
+            (b"content-length", b"%d" % len(data)),
+            (b"x-request-id", record.head.request_id),
+            *record.headers,
+            *error.headers,
+        ]
+        if not body_read:
+            headers.append((b"connection", b"close"))
+        await send({"type": "http.response.start", "status": error.status, "headers": headers})
+        await send({"type": "http.response.body", "body": data, "more_body": False})
+
+    @staticmethod
+    async def _end_stream(send: Send, code: str, message: str) -> None:
+        """Tell a stream's client that it is cut short: an error event, and no [DONE]."""
+        event = b"data: " + errors.envelope(message, "server_error", None, code) + b"\n\n"
+        await send({"type": "http.response.body", "body": event, "more_body": False})
+
+    # --- accounts ---------------------------------------------------------------------------------
+
+    def _account(self, record: Record) -> None:
+        seconds = self.clock() - record.started
+        route, usage = record.route, record.usage
+        self.metrics.answered(route.path, route.operation, record.model, record.status, seconds, record.error)
+        if record.first_byte is not None:
+            self.metrics.first_token(route.operation, record.model, record.first_byte)
+        if usage is not None:
+            self.metrics.used(route.operation, record.model, usage.prompt, usage.completion)
+            if record.first_byte is not None and usage.completion > 1:
+                each = (seconds - record.first_byte) / (usage.completion - 1)
+                self.metrics.per_token(route.operation, record.model, each)
+        line: dict[str, object] = {
+            "request_id": record.head.request_id.decode(),
+            "route": route.path,
+            "key": record.key.name if record.key is not None else None,
+            "model": record.model,
+            "status": record.status,
+            "seconds": round(seconds, 6),
+        }
+        if record.error:
+            line["error"] = record.error
+        if record.stream:
+            line["stream"] = True
+        if record.first_byte is not None:
+            line["first_byte_seconds"] = round(record.first_byte, 6)
+        if usage is not None:
+            line["prompt_tokens"] = usage.prompt
+            line["completion_tokens"] = usage.completion
+        if record.address:
+            line["endpoint"] = record.address
+        if record.attempts > 1:
+            line["attempts"] = record.attempts
+        self.log.request(line)
+
+    def _log_fault(self, record: Record, error: UpstreamError) -> None:
+        self.log.write(
+            "warning",
+            "engine_fault",
+            f"{type(error).__name__}: {error}",
+            request_id=record.head.request_id.decode(),
+            model=record.model,
+            endpoint=record.address or None,
+            begun=record.begun,
+        )
+
+
+JSON_TYPE = errors.JSON
+_STREAM: Headers = [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
+
+
+def fault(error: UpstreamError) -> APIError:
+    """What a client is told when its engine gave no usable answer."""
+    match error:
+        case ConnectFailedError():
+            return APIError(
+                503,
+                "engine_unreachable",
+                "The model's engine cannot be reached. Try again in a few seconds.",
+                headers=errors.retry_after(2.0),
+            )
+        case ClosedEarlyError():
+            return APIError(
+                502, "engine_closed", "The model's engine went away before it answered. Try again."
+            )
+        case TimedOutError():
+            return APIError(504, "engine_timeout", "The model's engine did not answer in time.")
+        case TruncatedError():
+            return APIError(
+                502, "engine_cut_off", "The model's engine went away in the middle of its answer."
+            )
+        case _:
+            return APIError(502, "engine_failed", "The model's engine gave an answer that cannot be used.")
+
+
+def translate(status: int, said: object, param: str | None, model: str) -> APIError:
+    """An engine's error status as the gateway's."""
+    if status in (400, 413, 422):
+        words = errors.passable(said, "The engine refused the request as not valid.")
+        if status == 413:
+            return APIError(413, "request_too_large", words)
+        return errors.invalid_request(words, param, "invalid_request")
+    if status in (429, 503):
+        return errors.overloaded("The model's engine takes no more requests now. Try again shortly.", 2.0)
+    if status == 404 and isinstance(said, str) and "model" in said.lower():
+        return errors.model_not_ready(model, "its engine does not have it yet. Try again in a few seconds.")
+    if status in (404, 405, 501):
+        return errors.invalid_request(
+            f"The engine of `{model}` does not offer this route.", "model", "not_offered"
+        )
+    if status in (408, 504):
+        return fault(TimedOutError())
+    return fault(BadAnswerError())
+
+
+def _said(data: bytes) -> tuple[object, str | None]:
+    """Message and param of an engine's error body, in whichever of its shapes."""
+    try:
+        document = orjson.loads(data)
+    except orjson.JSONDecodeError:
+        return None, None
+    if not isinstance(document, dict):
+        return None, None
+    error = document.get("error")
+    inner = error if isinstance(error, dict) else document
+    said = inner.get("message") or inner.get("detail") or (error if isinstance(error, str) else None)
+    param = inner.get("param")
+    return said, param if isinstance(param, str) and len(param) <= 64 else None

@@ -1,0 +1,103 @@
+"""Settings of the gateway: environment variables `SLIPWAY_GATEWAY_…`, each with its unit and default."""
+
+import os
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+def default_state() -> Path:
+    """The state folder: $SLIPWAY_STATE, else where XDG puts state."""
+    if named := os.environ.get("SLIPWAY_STATE"):
+        return Path(named)
+    base = os.environ.get("XDG_STATE_HOME")
+    return (Path(base) if base else Path.home() / ".local" / "state") / "slipway"
+
+
+class GatewaySettings(BaseSettings):
+    """All bounds are per gateway process unless they say otherwise; times are seconds, sizes bytes."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="SLIPWAY_GATEWAY_", frozen=True, extra="forbid", use_attribute_docstrings=True
+    )
+
+    # --- where ---
+    host: str = "127.0.0.1"
+    """Address to listen at."""
+    port: int = Field(default=8000, ge=0, le=65535)
+    """Port to listen at; 0 takes a free one."""
+    state: Path = Field(default_factory=default_state)
+    """State folder with the objects and endpoints (see docs/architecture.md)."""
+    poll_interval: float = Field(default=0.25, gt=0)
+    """Seconds between two looks at the state folder."""
+    cors_origins: tuple[str, ...] = ()
+    """Origins of other sites whose pages may call the API; none by default (JSON list in the environment)."""
+
+    # --- clients ---
+    max_connections: int = Field(default=8192, ge=1)
+    """Client connections at the same time; one more gets 503."""
+    max_requests: int = Field(default=4096, ge=1)
+    """Relayed requests at the same time; one more gets 503."""
+    head_timeout: float = Field(default=10.0, gt=0)
+    """Seconds that the head of a request may take."""
+    body_timeout: float = Field(default=60.0, gt=0)
+    """Seconds that the body of a request may take."""
+    write_timeout: float = Field(default=60.0, gt=0)
+    """Seconds that a client may take none of its answer before it is cut off."""
+    keep_alive: int = Field(default=75, ge=1)
+    """Seconds that an unused client connection is kept."""
+    max_head: int = Field(default=32_768, ge=1024)
+    """Bytes of a request's head."""
+    max_headers: int = Field(default=100, ge=10)
+    """Headers of a request."""
+    max_body: int = Field(default=8_388_608, ge=1024)
+    """Bytes of a request's body."""
+    backlog: int = Field(default=2048, ge=1)
+    """Connections that the kernel holds until they are accepted."""
+
+    # --- requests ---
+    max_choices: int = Field(default=16, ge=1)
+    """Largest `n`."""
+    max_completion_tokens: int = Field(default=131_072, ge=1)
+    """Largest `max_tokens` and `max_completion_tokens`."""
+    max_messages: int = Field(default=2048, ge=1)
+    """Messages of a chat."""
+    max_inputs: int = Field(default=2048, ge=1)
+    """Inputs of one embeddings request, prompts of one completions request."""
+    max_schema_nodes: int = Field(default=2048, ge=1)
+    """Values in a JSON schema (keys, items) that constrains an answer or describes a tool."""
+    max_schema_depth: int = Field(default=24, ge=1)
+    """Levels of such a schema."""
+    max_pattern: int = Field(default=512, ge=1)
+    """Characters of a regular expression."""
+    max_grammar: int = Field(default=16_384, ge=1)
+    """Characters of a grammar."""
+    default_completion_tokens: int = Field(default=512, ge=1)
+    """Tokens reserved for the answer when the request sets no `max_tokens`."""
+
+    # --- engines ---
+    engine_connect_timeout: float = Field(default=3.0, gt=0)
+    """Seconds until a connection to an engine stands."""
+    engine_first_byte_timeout: float = Field(default=600.0, gt=0)
+    """Seconds until the head of an engine's answer; one that is not streamed is generated in this time."""
+    engine_idle_timeout: float = Field(default=300.0, gt=0)
+    """Seconds between two parts of an engine's answer."""
+    engine_keep_alive: float = Field(default=4.0, gt=0)
+    """Seconds that an unused connection to an engine is kept; below the engine's own limit (uvicorn: 5)."""
+    engine_connections: int = Field(default=256, ge=1)
+    """Unused connections kept for each endpoint."""
+    max_per_endpoint: int = Field(default=256, ge=1)
+    """Requests given to one endpoint at the same time; more wait."""
+    max_queue: int = Field(default=1024, ge=0)
+    """Requests that wait for a free endpoint; one more gets 503."""
+    queue_timeout: float = Field(default=30.0, gt=0)
+    """Seconds that a request waits for a free endpoint before it gets 503."""
+    attempts: int = Field(default=3, ge=1)
+    """Endpoints that one request is sent to before the gateway gives up."""
+
+    # --- end ---
+    drain_delay: float = Field(default=0.0, ge=0)
+    """Seconds after SIGTERM in which new requests are still taken while /readyz says 503 (Kubernetes: 5)."""
+    drain_timeout: int = Field(default=60, ge=1)
+    """Seconds after that in which running answers may finish."""
