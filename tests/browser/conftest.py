@@ -10,8 +10,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from browser.consolepage import Complaints, Console
 from playwright.sync_api import Browser, BrowserContext, expect, sync_playwright
+
+from browser.consolepage import Complaints, Console
 from browser.scripted import Answer, Script, ScriptedGateway, scripted_gateway
 
 FLAGS = [
@@ -34,7 +35,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 
 @pytest.fixture(scope="package")
 def browser() -> Iterator[Browser]:
-    """One Chromium for the folder. It ends with the folder, because its event loop must not meet asynchronous tests."""
+    """One Chromium for the folder. It ends with the folder: its event loop must not meet async tests."""
     chromium = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
     if chromium is None:
         pytest.fail("No Chromium: install it (make test-packages) or name it in $CHROMIUM.")

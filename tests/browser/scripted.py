@@ -1,4 +1,4 @@
-"""A gateway that says what a test tells it to: for faults and timings that a real engine cannot be made to give."""
+"""A gateway that says what a test tells it to: faults and timings that a real engine will not give."""
 
 import json
 import select
@@ -68,7 +68,7 @@ class Script:
     )
     key: str | None = None
     """Refuses every other key; None lets everyone in."""
-    readyz: tuple[int, dict[str, Any]] = (200, {"status": "ready"})
+    readyz: tuple[int, dict[str, Any]] = (200, {"ready": True, "models": []})
     answers: deque[Answer] = field(default_factory=deque)
     """Used up one by one; then every question is answered with an echo."""
     asked: list[Asked] = field(default_factory=list)
@@ -108,6 +108,7 @@ class ScriptedGateway(ThreadingHTTPServer):
 
 class _Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"
+    disable_nagle_algorithm = True
     server: ScriptedGateway
 
     def do_GET(self) -> None:
@@ -147,7 +148,9 @@ class _Handler(BaseHTTPRequestHandler):
         if script.key is None or given == f"Bearer {script.key}":
             return True
         message = "This API key is not known." if given else "No API key was given."
-        self._json(401, {"error": {"message": message, "type": "authentication_error", "code": "invalid_api_key"}})
+        self._json(
+            401, {"error": {"message": message, "type": "authentication_error", "code": "invalid_api_key"}}
+        )
         return False
 
     def _stream(self, answer: Answer) -> None:

@@ -1,8 +1,10 @@
 """What a person does first. Holds for any gateway that serves a model."""
 
 import pytest
-from browser.consolepage import MEASURES, Console
 from playwright.sync_api import expect
+
+from browser.consolepage import MEASURES, Console
+
 
 def test_an_answer_is_streamed_and_measured(console: Console) -> None:
     console.ask("Say hello.")

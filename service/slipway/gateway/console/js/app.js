@@ -67,8 +67,7 @@ async function refreshModels() {
 
 function showReadiness() {
   const { ready, message, part } = picker.chosen ? readiness.of(picker.chosen) : readiness.state;
-  const name = picker.chosen ? `${picker.chosen} is starting: ` : '';
-  const text = ready ? '' : readiness.state.models.size ? `${name}${message}` : message;
+  const text = ready ? '' : readiness.state.models.has(picker.chosen) ? `${picker.chosen}: ${message}` : message;
   if (byId('starting-text').textContent !== text) byId('starting-text').textContent = text;
   byId('starting').hidden = ready;
   const bar = /** @type {HTMLProgressElement} */ (byId('starting-part'));

@@ -186,7 +186,7 @@ export class Chat {
     const say = () => {
       const { ready, message } = this.#around.readiness.of(variant.model);
       const waited = Math.round((performance.now() - since) / 1000);
-      const what = ready ? 'Waiting for the first token' : `The model is starting: ${message.replace(/\.$/, '')}`;
+      const what = ready ? 'Waiting for the first token' : `Waiting for the model: ${message.replace(/\.$/, '')}`;
       live.waiting(waited > 2 ? `${what} (${waited} s)` : `${what}…`);
     };
     say();

@@ -16,6 +16,9 @@
  * @property {{message: string, status: number, code: string | null, retryAfter: number | null} | null} error
  */
 
+/** Pieces that came within less than this came at once: their speed says nothing. */
+const SHORTEST_MS = 50;
+
 /** @typedef {{question: string, variants: Variant[], shown: number}} Turn */
 
 /**
@@ -65,6 +68,6 @@ export function messagesFor(turns, index, instructions) {
  */
 export function speed(variant) {
   const tokens = variant.tokens ?? variant.pieces;
-  const perSecond = tokens > 1 && variant.streamMs ? ((tokens - 1) / variant.streamMs) * 1000 : null;
+  const perSecond = tokens > 1 && variant.streamMs && variant.streamMs >= SHORTEST_MS ? ((tokens - 1) / variant.streamMs) * 1000 : null;
   return { perSecond, tokens, exact: variant.tokens !== null };
 }

@@ -30,6 +30,7 @@ export class ModelPicker extends EventTarget {
    * @throws {import('./api.js').ApiError}
    */
   async refresh(key) {
+    const wanted = this.chosen || recall(localStorage, 'model');
     try {
       this.#models = await listModels(key);
       this.empty = !this.#models.length;
@@ -38,7 +39,6 @@ export class ModelPicker extends EventTarget {
       throw error;
     }
     if (this.#models.length) {
-      const wanted = this.chosen || recall(localStorage, 'model');
       this.#select.replaceChildren(...this.#models.map((model) => make('option', { value: model }, model)));
       this.#select.value = this.#models.includes(wanted) ? wanted : this.#models[0];
       this.#select.disabled = false;

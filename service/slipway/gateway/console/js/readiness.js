@@ -3,6 +3,8 @@
 import { address } from './api.js';
 
 const EVERY_MS = 1500;
+/** Where some model is ready, the others are not that urgent. */
+const SELDOM_MS = 5000;
 
 /**
  * @typedef {object} Progress
@@ -11,23 +13,28 @@ const EVERY_MS = 1500;
  * @property {number | null} part done so far, 0 to 1
  */
 
-/** @typedef {Progress & {models: Map<string, Progress>}} Readiness */
+/** @typedef {Progress & {some: boolean, models: Map<string, Progress>}} Readiness some: whether any model is ready */
 
 export class ReadinessWatch extends EventTarget {
   /** @type {Readiness} */
-  state = { ready: true, message: '', part: null, models: new Map() };
+  state = { ready: true, some: true, message: '', part: null, models: new Map() };
   #timer = 0;
-  #running = false;
+  /** @type {Promise<void> | null} */
+  #looking = null;
 
   /** Looks now, and again until all is ready; then it rests until it is called the next time. */
-  async look() {
-    if (this.#running) return;
-    this.#running = true;
+  look() {
+    this.#looking ??= this.#look().finally(() => {
+      this.#looking = null;
+    });
+    return this.#looking;
+  }
+
+  async #look() {
     clearTimeout(this.#timer);
     const before = this.state;
     this.state = await ask();
-    this.#running = false;
-    if (!this.state.ready) this.#timer = setTimeout(() => this.look(), EVERY_MS);
+    if (!this.state.ready) this.#timer = setTimeout(() => this.look(), this.state.some ? SELDOM_MS : EVERY_MS);
     this.dispatchEvent(new CustomEvent('change', { detail: { becameReady: this.state.ready && !before.ready } }));
   }
 
@@ -44,11 +51,12 @@ export class ReadinessWatch extends EventTarget {
    * Waits for a model that is starting.
    * @param {string} model
    * @param {AbortSignal} signal
-   * @returns {Promise<boolean>} false if it is not starting, or the wait was given up
+   * @returns {Promise<boolean>} false if it was not starting, or the wait was given up
    */
   async whenReady(model, signal) {
+    const wasStarting = !this.of(model).ready;
     await this.look();
-    if (this.of(model).ready) return false;
+    if (this.of(model).ready) return wasStarting;
     return new Promise((resolve) => {
       const settle = () => {
         if (!signal.aborted && !this.of(model).ready) return;
@@ -68,29 +76,25 @@ async function ask() {
     const response = await fetch(address('readyz'), { credentials: 'omit', cache: 'no-store' });
     return understand(response.status, await response.json().catch(() => null));
   } catch {
-    return { ready: false, message: 'The gateway cannot be reached. Trying again.', part: null, models: new Map() };
+    const message = 'The gateway cannot be reached. Trying again.';
+    return { ready: false, some: false, message, part: null, models: new Map() };
   }
 }
 
 /**
- * Reads what `/readyz` says: `models` is a list of `{id, ready, message, stage, done, total, eta_s}` or an object of
- * them by name; of a model whatever is missing is filled with what is known.
+ * Reads what `/readyz` says: `{ready, reason, models: [{name, ready, reason}]}`. While a model starts, `stage`, `done`,
+ * `total` and `eta_s` may stand beside, as the engine reports them.
  * @param {number} status
  * @param {any} body
  * @returns {Readiness}
  */
 export function understand(status, body) {
-  const ready = status < 500;
-  const listed = body?.models ?? [];
-  const entries = Array.isArray(listed)
-    ? listed.map((model) => [model.id ?? model.name, model])
-    : Object.entries(listed);
-  const models = new Map(entries.map(([name, model]) => [name, progressOf(model)]));
-  const said = body?.error?.message ?? body?.message ?? '';
-  const waiting = [...models].filter(([, model]) => !model.ready);
-  const only = waiting.length === 1 ? waiting[0][1] : null;
-  const message = said || only?.message || 'The gateway is starting.';
-  return { ready: ready && !waiting.length, message, part: only?.part ?? null, models };
+  const some = status < 500;
+  /** @type {Map<string, Progress>} */
+  const models = new Map((body?.models ?? []).map((/** @type {any} */ model) => [model.name, progressOf(model)]));
+  const waiting = [...models.values()].filter((model) => !model.ready);
+  const message = waiting[0]?.message ?? sentence(body?.reason ?? body?.error?.message ?? 'the gateway is starting');
+  return { ready: some && !waiting.length, some, message, part: waiting[0]?.part ?? null, models };
 }
 
 /**
@@ -98,24 +102,24 @@ export function understand(status, body) {
  * @returns {Progress}
  */
 function progressOf(model) {
-  if (typeof model === 'boolean') return { ready: model, message: 'Starting.', part: null };
-  const ready = model?.ready ?? model?.state === 'ready';
-  const progress = model?.progress ?? model ?? {};
-  const part = progress.total > 0 ? Math.min(1, progress.done / progress.total) : null;
-  let message = model?.message || stageName(progress.stage);
-  if (part !== null && !message.includes('%')) message = `${message.replace(/\.$/, '')}, ${Math.round(part * 100)} %`;
-  if (progress.eta_s > 0) message += `, about ${Math.ceil(progress.eta_s)} s left`;
-  return { ready, message, part };
+  const { ready, reason, stage, done, total, eta_s: eta } = model;
+  const part = total > 0 ? Math.min(1, done / total) : null;
+  const parts = [STAGES[/** @type {keyof typeof STAGES} */ (stage)] ?? sentence(reason ?? 'starting').replace(/\.$/, '')];
+  if (part !== null) parts.push(`${Math.round(part * 100)} %`);
+  if (eta > 0) parts.push(`about ${Math.ceil(eta)} s left`);
+  return { ready, message: `${parts.join(', ')}.`, part };
 }
 
-/** @param {string | undefined} stage */
-function stageName(stage) {
-  const names = {
-    resolve: 'Looking the model up',
-    download: 'Downloading the model',
-    convert: 'Converting the weights',
-    import: 'Starting the engine',
-    load: 'Loading the weights',
-  };
-  return names[/** @type {keyof typeof names} */ (stage)] ?? 'Starting';
+const STAGES = {
+  resolve: 'Looking the model up',
+  download: 'Downloading the model',
+  convert: 'Converting the weights',
+  import: 'Starting the engine',
+  load: 'Loading the weights',
+};
+
+/** A reason as a sentence of its own. That one may try again goes without saying: the console does. @param {string} reason */
+function sentence(reason) {
+  const kept = reason.replace(/\s*Try again[^.]*\.$/, '').replace(/\.$/, '');
+  return `${kept.charAt(0).toUpperCase()}${kept.slice(1)}.`;
 }
