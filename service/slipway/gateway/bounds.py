@@ -141,7 +141,7 @@ _TEMPLATE_NAMES = frozenset(
 
 
 def template_kwargs() -> Rule:
-    """Switches of the model's own chat template (`enable_thinking`): few, small, none that steer the renderer."""
+    """Switches of the model's own chat template (`enable_thinking`): few, small, none for the renderer."""
 
     def check(value: Any) -> Problem | None:
         if type(value) is not dict or len(value) > 16:
