@@ -5,6 +5,7 @@ from collections.abc import Mapping
 from importlib.util import find_spec
 from pathlib import Path
 
+from slipway.engine.guard import DRAIN_SECONDS
 from slipway.engine.options import Device, EngineOptions, OptionsError
 
 
@@ -73,6 +74,7 @@ def engine_environment(
     linker reads LD_PRELOAD and OpenMP its variables at the start of a process only.
     """
     wanted = {
+        DRAIN_SECONDS: str(options.drain_timeout),
         "VLLM_CONFIGURE_LOGGING": "0",
         "VLLM_NO_USAGE_STATS": "1",
         "VLLM_ALLOW_RUNTIME_LORA_UPDATING": "1",

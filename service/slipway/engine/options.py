@@ -92,7 +92,6 @@ def vllm_flags(
     flags = ["--model", str(model), "--served-model-name", options.name]
     flags += ["--host", options.host, "--port", str(options.port)]
     flags += ["--dtype", options.dtype]
-    flags += ["--shutdown-timeout", str(options.drain_timeout)]
     flags += ["--middleware", "slipway.engine.guard.EngineGuard"]
     flags += ["--disable-fastapi-docs", "--disable-uvicorn-access-log"]
     flags += ["--enable-prompt-tokens-details"]
@@ -105,7 +104,9 @@ def vllm_flags(
     if options.task == "embed":
         flags += ["--runner", "pooling"]
     elif tool_parser is not None and not has_flag(options.args, "--tool-call-parser"):
+        # Without the schemas pinned, small models write arguments that no parser can read.
         flags += ["--enable-auto-tool-choice", "--tool-call-parser", tool_parser]
+        flags += ["--tool-strict-level", "parameter"]
     if chat_template is not None and not has_flag(options.args, "--chat-template"):
         flags += ["--chat-template", str(chat_template)]
     if adapters:
