@@ -22,7 +22,7 @@ def test_the_chosen_model_is_offered_and_named(console: Console, console_model: 
     chosen = console.model.input_value()
     console.ask("Hi")
     console.wait_for_answer()
-    expect(console.answer.get_by_role("heading", level=3).first).to_have_text(chosen)
+    expect(console.answer.get_by_role("heading", level=2).first).to_have_text(chosen)
 
 
 def test_retry_keeps_both_answers(console: Console) -> None:

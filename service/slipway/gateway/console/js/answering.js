@@ -28,7 +28,8 @@ export async function answer(variant, body, { key, signal, watcher, modelReady }
       await stream(variant, body, { key, signal, watcher });
     } catch (error) {
       if (signal.aborted) variant.stopped = true;
-      else if (startedTooEarly(error, variant) && attempt < MOST_STARTS && (await modelReady(signal))) continue;
+      else if (startedTooEarly(error, variant) && attempt < MOST_STARTS && (await modelReady(signal)))
+        continue;
       else if (signal.aborted) variant.stopped = true;
       else variant.error = describe(error, variant);
     }
@@ -84,7 +85,12 @@ const startedTooEarly = (error, variant) =>
 function describe(error, variant) {
   if (!(error instanceof ApiError)) {
     console.error(error);
-    return { message: `The console could not show the answer: ${error}`, status: 0, code: null, retryAfter: null };
+    return {
+      message: `The console could not show the answer: ${error}`,
+      status: 0,
+      code: null,
+      retryAfter: null,
+    };
   }
   variant.requestId = error.requestId ?? variant.requestId;
   return { message: error.message, status: error.status, code: error.code, retryAfter: error.retryAfter };

@@ -137,7 +137,8 @@ async function request(path, options) {
  * @param {{status?: number, requestId: string | null, retryAfter?: number | null}} details
  */
 function fromEnvelope(error, details) {
-  const message = error?.message || `The gateway answered ${details.status ?? 'with an error'} and did not say why.`;
+  const message =
+    error?.message || `The gateway answered ${details.status ?? 'with an error'} and did not say why.`;
   const code = error?.code === undefined || error?.code === null ? null : String(error.code);
   return new ApiError(message, { ...details, type: error?.type, code, param: error?.param });
 }

@@ -67,7 +67,11 @@ async function refreshModels() {
 
 function showReadiness() {
   const { ready, message, part } = picker.chosen ? readiness.of(picker.chosen) : readiness.state;
-  const text = ready ? '' : readiness.state.models.has(picker.chosen) ? `${picker.chosen}: ${message}` : message;
+  const text = ready
+    ? ''
+    : readiness.state.models.has(picker.chosen)
+      ? `${picker.chosen}: ${message}`
+      : message;
   if (byId('starting-text').textContent !== text) byId('starting-text').textContent = text;
   byId('starting').hidden = ready;
   const bar = /** @type {HTMLProgressElement} */ (byId('starting-part'));
@@ -98,14 +102,16 @@ const ACTIONS = {
     chat.clear();
     composer.focus();
   },
-  use: () => useDialog.open(composer.text ? chat.bodyFor(composer.text) : (chat.lastBody() ?? chat.bodyFor('Hello!'))),
+  use: () =>
+    useDialog.open(composer.text ? chat.bodyFor(composer.text) : (chat.lastBody() ?? chat.bodyFor('Hello!'))),
   key: () => keyDialog.open(),
   settings: () => settings.toggle(),
 };
 
 addEventListener('click', (event) => {
   if (!(event.target instanceof Element)) return;
-  const { action, close } = /** @type {HTMLElement | null} */ (event.target.closest('[data-action], [data-close]'))?.dataset ?? {};
+  const { action, close } =
+    /** @type {HTMLElement | null} */ (event.target.closest('[data-action], [data-close]'))?.dataset ?? {};
   if (action && action in ACTIONS) ACTIONS[/** @type {keyof typeof ACTIONS} */ (action)]();
   if (close) /** @type {HTMLDialogElement} */ (byId(close)).close();
 });
@@ -115,7 +121,12 @@ for (const [title, question] of EXAMPLES)
     make(
       'li',
       {},
-      make('button', { type: 'button', className: 'example', onclick: () => ask(question) }, make('strong', {}, title), question),
+      make(
+        'button',
+        { type: 'button', className: 'example', onclick: () => ask(question) },
+        make('strong', {}, title),
+        question,
+      ),
     ),
   );
 

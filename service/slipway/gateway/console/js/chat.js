@@ -84,7 +84,11 @@ export class Chat {
   /** @param {import('./conversation.js').Turn[]} turns */
   #body(turns) {
     const { model, settings } = this.#around;
-    return { model: model(), messages: messagesFor(turns, turns.length - 1, settings.instructions), ...settings.values };
+    return {
+      model: model(),
+      messages: messagesFor(turns, turns.length - 1, settings.instructions),
+      ...settings.values,
+    };
   }
 
   /** @param {import('./conversation.js').Turn} turn */
@@ -186,7 +190,9 @@ export class Chat {
     const say = () => {
       const { ready, message } = this.#around.readiness.of(variant.model);
       const waited = Math.round((performance.now() - since) / 1000);
-      const what = ready ? 'Waiting for the first token' : `Waiting for the model: ${message.replace(/\.$/, '')}`;
+      const what = ready
+        ? 'Waiting for the first token'
+        : `Waiting for the model: ${message.replace(/\.$/, '')}`;
       live.waiting(waited > 2 ? `${what} (${waited} s)` : `${what}…`);
     };
     say();

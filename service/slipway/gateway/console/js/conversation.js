@@ -68,6 +68,9 @@ export function messagesFor(turns, index, instructions) {
  */
 export function speed(variant) {
   const tokens = variant.tokens ?? variant.pieces;
-  const perSecond = tokens > 1 && variant.streamMs && variant.streamMs >= SHORTEST_MS ? ((tokens - 1) / variant.streamMs) * 1000 : null;
+  const perSecond =
+    tokens > 1 && variant.streamMs && variant.streamMs >= SHORTEST_MS
+      ? ((tokens - 1) / variant.streamMs) * 1000
+      : null;
   return { perSecond, tokens, exact: variant.tokens !== null };
 }

@@ -56,7 +56,11 @@ export function icon(name) {
  */
 export function iconButton(name, label, onclick) {
   return /** @type {HTMLButtonElement} */ (
-    make('button', { type: 'button', className: 'icon-button', 'aria-label': label, title: label, onclick }, icon(name))
+    make(
+      'button',
+      { type: 'button', className: 'icon-button', 'aria-label': label, title: label, onclick },
+      icon(name),
+    )
   );
 }
 

@@ -51,7 +51,10 @@ const GRAMMARS = {
 /** @type {Record<string, keyof typeof GRAMMARS>} */
 const LANGUAGES = Object.fromEntries(
   /** @type {[keyof typeof GRAMMARS, string][]} */ ([
-    ['c', 'c cpp c++ cs csharp css dart go golang java javascript js jsx kotlin kt mjs php rs rust scala swift ts tsx typescript'],
+    [
+      'c',
+      'c cpp c++ cs csharp css dart go golang java javascript js jsx kotlin kt mjs php rs rust scala swift ts tsx typescript',
+    ],
     ['python', 'py python python3'],
     ['shell', 'bash console dockerfile make makefile rb ruby sh shell zsh'],
     ['yaml', 'ini toml yaml yml'],

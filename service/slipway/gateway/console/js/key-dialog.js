@@ -62,7 +62,9 @@ export class KeyDialog extends EventTarget {
   }
 
   #explain() {
-    const fate = this.#always.checked ? 'kept in this browser until you forget it' : 'forgotten when the tab is closed';
+    const fate = this.#always.checked
+      ? 'kept in this browser until you forget it'
+      : 'forgotten when the tab is closed';
     byId('key-hint').textContent = `It is sent to this gateway only, and ${fate}.`;
   }
 }

@@ -10,9 +10,10 @@ const PLAIN_TAGS = /&lt;(\/?(?:br|sub|sup|kbd|mark|u|small|b|i))\s*\/?&gt;/gi;
 
 const SANITIZE = {
   RETURN_DOM_FRAGMENT: true,
-  ALLOWED_TAGS: (
-    'a b blockquote br code del em h3 h4 h5 h6 hr i input kbd li mark ol p pre small strong sub sup table tbody td th thead tr u ul'
-  ).split(' '),
+  ALLOWED_TAGS:
+    'a b blockquote br code del em h3 h4 h5 h6 hr i input kbd li mark ol p pre small strong sub sup table tbody td th thead tr u ul'.split(
+      ' ',
+    ),
   ALLOWED_ATTR: ['href', 'title', 'align', 'start', 'type', 'checked', 'disabled', 'class'],
   ADD_URI_SAFE_ATTR: ['align', 'start', 'type', 'checked', 'disabled'],
   ALLOWED_URI_REGEXP: /^(?:https?:|mailto:)/i,
@@ -24,28 +25,31 @@ const OPTIONS = { gfm: true, breaks: true };
 
 /** @param {string} text */
 const escape = (text) =>
-  text.replace(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`).replaceAll('&#60;', '&lt;').replaceAll('&#62;', '&gt;');
+  text
+    .replace(/[&<>"']/g, (character) => `&#${character.charCodeAt(0)};`)
+    .replaceAll('&#60;', '&lt;')
+    .replaceAll('&#62;', '&gt;');
 
 /** @param {string} html */
 const showHtml = (html) => escape(html).replace(PLAIN_TAGS, '<$1>');
 
-const marked = new Marked({
-  ...OPTIONS,
-  renderer: {
-    html({ text, block }) {
-      return block ? `<p>${showHtml(text.trim()).replaceAll('\n', '<br>')}</p>` : showHtml(text);
-    },
-    // Pictures of other hosts would tell them who reads: they become links.
-    image({ href, text }) {
-      return `<a href="${escape(href)}">${escape(text || href)}</a>`;
-    },
-    // The page's own headings are level 1 and 2.
-    heading({ tokens, depth }) {
-      const level = Math.min(depth + 2, 6);
-      return `<h${level}>${this.parser.parseInline(tokens)}</h${level}>`;
-    },
+/** marked calls these with `this.parser` set. @type {any} */
+const RENDERER = {
+  html(/** @type {any} */ { text, block }) {
+    return block ? `<p>${showHtml(text.trim()).replaceAll('\n', '<br>')}</p>` : showHtml(text);
   },
-});
+  // Pictures of other hosts would tell them who reads: they become links.
+  image(/** @type {any} */ { href, text }) {
+    return `<a href="${escape(href)}">${escape(text || href)}</a>`;
+  },
+  // The page's own headings are level 1 and 2.
+  heading(/** @type {any} */ { tokens, depth }) {
+    const level = Math.min(depth + 2, 6);
+    return `<h${level}>${this.parser.parseInline(tokens)}</h${level}>`;
+  },
+};
+
+const marked = new Marked({ ...OPTIONS, renderer: RENDERER });
 
 /**
  * Splits Markdown into blocks. The `raw` of the blocks, one after the other, is the source again.
@@ -54,7 +58,7 @@ const marked = new Marked({
  * @returns {any[]} tokens
  */
 export function blocks(source, links) {
-  const lexer = new Lexer(/** @type {any} */ ({ ...marked.defaults, ...OPTIONS }));
+  const lexer = /** @type {any} */ (new Lexer({ ...marked.defaults, ...OPTIONS }));
   lexer.tokens.links = links;
   return lexer.lex(source);
 }
@@ -85,8 +89,9 @@ function dress(fragment) {
     link.setAttribute('rel', 'noopener noreferrer');
   }
   for (const box of fragment.querySelectorAll('input')) {
-    if (box.type === 'checkbox') box.disabled = true;
-    else box.remove();
+    if (box.type !== 'checkbox') box.remove();
+    box.disabled = true;
+    box.setAttribute('aria-label', box.checked ? 'Done' : 'Not done');
   }
   for (const pre of fragment.querySelectorAll('pre')) {
     const language = /language-(\S+)/.exec(pre.firstElementChild?.className ?? '')?.[1] ?? '';
@@ -96,7 +101,12 @@ function dress(fragment) {
     pre.replaceWith(block.element);
   }
   for (const table of fragment.querySelectorAll('table')) {
-    const frame = make('div', { className: 'table-frame', role: 'region', tabIndex: 0, 'aria-label': 'Table' });
+    const frame = make('div', {
+      className: 'table-frame',
+      role: 'region',
+      tabIndex: 0,
+      'aria-label': 'Table',
+    });
     table.replaceWith(frame);
     frame.append(table);
   }

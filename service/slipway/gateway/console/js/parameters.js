@@ -34,9 +34,26 @@ export const PARAMETERS = [
     step: 0.01,
     neutral: 1,
   },
-  { name: 'max_tokens', label: 'Max tokens', help: 'The answer is cut after this many.', min: 1, whole: true },
-  { name: 'seed', label: 'Seed', help: 'The same seed and settings give the same answer, as far as the engine can.', whole: true },
-  { name: 'stop', label: 'Stop sequences', help: String.raw`One a line, four at most; \n stands for a new line.`, lines: true, max: 4 },
+  {
+    name: 'max_tokens',
+    label: 'Max tokens',
+    help: 'The answer is cut after this many.',
+    min: 1,
+    whole: true,
+  },
+  {
+    name: 'seed',
+    label: 'Seed',
+    help: 'The same seed and settings give the same answer, as far as the engine can.',
+    whole: true,
+  },
+  {
+    name: 'stop',
+    label: 'Stop sequences',
+    help: String.raw`One a line, four at most; \n stands for a new line.`,
+    lines: true,
+    max: 4,
+  },
   {
     name: 'frequency_penalty',
     label: 'Frequency penalty',
@@ -77,7 +94,8 @@ export function readParameter(parameter, text) {
   if (!text.trim()) return { value: null, problem: '' };
   const value = Number(text);
   if (Number.isNaN(value)) return { value: null, problem: `${label} is a number.` };
-  if (parameter.whole && !Number.isSafeInteger(value)) return { value: null, problem: `${label} is a whole number.` };
+  if (parameter.whole && !Number.isSafeInteger(value))
+    return { value: null, problem: `${label} is a whole number.` };
   if (value < min || value > max) {
     const range = max === Infinity ? `${min} or more` : `between ${min} and ${max}`;
     return { value: null, problem: `${label} is ${range}.` };

@@ -34,8 +34,11 @@ export class ReadinessWatch extends EventTarget {
     clearTimeout(this.#timer);
     const before = this.state;
     this.state = await ask();
-    if (!this.state.ready) this.#timer = setTimeout(() => this.look(), this.state.some ? SELDOM_MS : EVERY_MS);
-    this.dispatchEvent(new CustomEvent('change', { detail: { becameReady: this.state.ready && !before.ready } }));
+    if (!this.state.ready)
+      this.#timer = setTimeout(() => this.look(), this.state.some ? SELDOM_MS : EVERY_MS);
+    this.dispatchEvent(
+      new CustomEvent('change', { detail: { becameReady: this.state.ready && !before.ready } }),
+    );
   }
 
   /**
@@ -91,9 +94,12 @@ async function ask() {
 export function understand(status, body) {
   const some = status < 500;
   /** @type {Map<string, Progress>} */
-  const models = new Map((body?.models ?? []).map((/** @type {any} */ model) => [model.name, progressOf(model)]));
+  const models = new Map(
+    (body?.models ?? []).map((/** @type {any} */ model) => [model.name, progressOf(model)]),
+  );
   const waiting = [...models.values()].filter((model) => !model.ready);
-  const message = waiting[0]?.message ?? sentence(body?.reason ?? body?.error?.message ?? 'the gateway is starting');
+  const message =
+    waiting[0]?.message ?? sentence(body?.reason ?? body?.error?.message ?? 'the gateway is starting');
   return { ready: some && !waiting.length, some, message, part: waiting[0]?.part ?? null, models };
 }
 
@@ -104,7 +110,9 @@ export function understand(status, body) {
 function progressOf(model) {
   const { ready, reason, stage, done, total, eta_s: eta } = model;
   const part = total > 0 ? Math.min(1, done / total) : null;
-  const parts = [STAGES[/** @type {keyof typeof STAGES} */ (stage)] ?? sentence(reason ?? 'starting').replace(/\.$/, '')];
+  const parts = [
+    STAGES[/** @type {keyof typeof STAGES} */ (stage)] ?? sentence(reason ?? 'starting').replace(/\.$/, ''),
+  ];
   if (part !== null) parts.push(`${Math.round(part * 100)} %`);
   if (eta > 0) parts.push(`about ${Math.ceil(eta)} s left`);
   return { ready, message: `${parts.join(', ')}.`, part };

@@ -43,7 +43,8 @@ export class MarkdownStream {
     this.#draw();
     this.#code?.finish();
     // A definition may come after the text that refers to it: then, and only then, all is drawn once more.
-    if (Object.keys(this.#links).length) this.#root.replaceChildren(render(blocks(this.#source, this.#links)));
+    if (Object.keys(this.#links).length)
+      this.#root.replaceChildren(render(blocks(this.#source, this.#links)));
   }
 
   #tick() {

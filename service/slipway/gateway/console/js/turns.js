@@ -46,7 +46,7 @@ export class TurnView {
   #showQuestion() {
     const { question } = this.#turn;
     this.question.replaceChildren(
-      make('h3', { className: 'visually-hidden' }, 'You'),
+      make('h2', { className: 'visually-hidden' }, 'You'),
       make('div', { className: 'bubble' }, question),
       make(
         'div',
@@ -105,7 +105,11 @@ export class TurnView {
   /** Shows an answer that is being written. */
   begin() {
     const variant = this.#variant;
-    const waiting = make('p', { className: 'waiting' }, make('span', { className: 'pulse', 'aria-hidden': 'true' }));
+    const waiting = make(
+      'p',
+      { className: 'waiting' },
+      make('span', { className: 'pulse', 'aria-hidden': 'true' }),
+    );
     const waitingText = make('span', {}, 'Waiting for the first token…');
     waiting.append(waitingText);
     const markdown = make('div', { className: 'markdown' });
@@ -114,7 +118,7 @@ export class TurnView {
       make('details', { className: 'thinking', hidden: true }, make('summary', {}, 'Thinking'), thoughts)
     );
     this.answer.replaceChildren(
-      make('h3', { className: 'speaker' }, variant.model),
+      make('h2', { className: 'speaker' }, variant.model),
       thinking,
       markdown,
       waiting,
@@ -154,7 +158,11 @@ export class TurnView {
     const nodes = [];
     const note = noteOf(variant);
     if (note) {
-      const raise = make('button', { type: 'button', className: 'link', onclick: this.#actions.openSettings }, 'Open settings');
+      const raise = make(
+        'button',
+        { type: 'button', className: 'link', onclick: this.#actions.openSettings },
+        'Open settings',
+      );
       nodes.push(make('p', { className: 'note' }, note, variant.finish === 'length' && raise));
     }
     if (variant.error) nodes.push(this.#error(variant));
@@ -165,14 +173,23 @@ export class TurnView {
   /** @param {import('./conversation.js').Variant} variant */
   #error(variant) {
     const { message, status, retryAfter } = /** @type {NonNullable<typeof variant.error>} */ (variant.error);
-    const hint =
-      retryAfter && `Try again in ${retryAfter} ${retryAfter === 1 ? 'second' : 'seconds'}.`;
+    const hint = retryAfter && `Try again in ${retryAfter} ${retryAfter === 1 ? 'second' : 'seconds'}.`;
     const button =
       status === 401
-        ? make('button', { type: 'button', className: 'plain', onclick: this.#actions.openKey }, icon('key'), 'API key')
+        ? make(
+            'button',
+            { type: 'button', className: 'plain', onclick: this.#actions.openKey },
+            icon('key'),
+            'API key',
+          )
         : null;
     const cut = variant.content ? 'The answer broke off. ' : '';
-    return make('div', { className: 'error', role: 'alert' }, make('p', {}, cut, message, hint ? ` ${hint}` : ''), button);
+    return make(
+      'div',
+      { className: 'error', role: 'alert' },
+      make('p', {}, cut, message, hint ? ` ${hint}` : ''),
+      button,
+    );
   }
 
   /** @param {import('./conversation.js').Variant} variant */
@@ -242,4 +259,5 @@ function measures(variant) {
 }
 
 /** @param {number} ms */
-const seconds = (ms) => (ms < 1000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(ms < 10_000 ? 2 : 1)} s`);
+const seconds = (ms) =>
+  ms < 1000 ? `${Math.round(ms)} ms` : `${(ms / 1000).toFixed(ms < 10_000 ? 2 : 1)} s`;
