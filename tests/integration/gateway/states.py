@@ -1,0 +1,58 @@
+"""A state folder to serve from, written as the supervisor writes it."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+
+class State:
+    """Files are replaced by rename, as docs/architecture.md says."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        (folder / "objects").mkdir(parents=True)
+        (folder / "secrets").mkdir()
+
+    def write(self, name: str, data: str) -> None:
+        new = self.folder / (name + ".new")
+        new.write_text(data)
+        new.replace(self.folder / name)
+
+    def service(
+        self, name: str, *, task: str = "generate", served: str | None = None, adapters: Any = ()
+    ) -> None:
+        model = {"source": "hf://org/model", "task": task, "name": served or name}
+        spec = {"model": model, "adapters": [{"name": each, "source": "hf://org/a"} for each in adapters]}
+        self._object("llmservice", "LLMService", name, spec)
+
+    def key(self, name: str = "local", token: str = "sk-test", **spec: Any) -> None:
+        digest = hashlib.sha256(token.encode()).hexdigest()
+        self._object("apikey", "APIKey", name, spec, {"keyHash": digest})
+
+    def endpoints(self, **services: Any) -> None:
+        """Addresses by service; one that is not ready is written as `!host:port`."""
+        document = {
+            service: [
+                {"address": each.lstrip("!"), "revision": "r1", "ready": not each.startswith("!")}
+                for each in addresses
+            ]
+            for service, addresses in services.items()
+        }
+        self.write("endpoints.json", json.dumps(document))
+
+    def remove(self, name: str) -> None:
+        (self.folder / name).unlink()
+
+    def _object(self, prefix: str, kind: str, name: str, spec: Any, status: Any = None) -> None:
+        document = {
+            "apiVersion": "slipway.dev/v1alpha1",
+            "kind": kind,
+            "metadata": {"name": name},
+            "spec": spec,
+        }
+        if status is not None:
+            document["status"] = status
+        self.write(f"objects/{prefix}-{name}.yaml", yaml.safe_dump(document))
