@@ -42,9 +42,11 @@ def create(name: str, state: Path | None, expires_in: str | None, output: str, *
     Example:
       slipway key create ci --owner platform --model 'smol*' --requests-per-minute 60 --expires-in 30d
     """
-    from slipway.local.keyrings import create_key
+    from slipway.local.keyrings import await_gateway, create_key
 
-    key, plain = create_key(state_folder(state), name, expires_in, **asked)
+    folder = state_folder(state)
+    key, plain = create_key(folder, name, expires_in, **asked)
+    await_gateway(folder, plain)
     if output == "json":
         print_json({**key.model_dump(mode="json", by_alias=True, exclude_none=True), "key": plain})
     else:

@@ -9,6 +9,8 @@ import click
 
 from slipway.cli.options import sentences, state_folder, state_option
 
+MOST_MISTAKES = 40
+
 
 @click.command()
 @click.option(
@@ -97,7 +99,9 @@ def _listed(error: Exception) -> str:
     lines = str(error).splitlines()
     if len(lines) == 1:
         return lines[0]
-    return f"{len(lines)} mistakes:\n" + "\n".join(f"  {line}" for line in lines)
+    more = [f"and {len(lines) - MOST_MISTAKES} more"] if len(lines) > MOST_MISTAKES else []
+    shown = "\n".join(f"  {line}" for line in [*lines[:MOST_MISTAKES], *more])
+    return f"{len(lines)} mistakes:\n{shown}"
 
 
 def _print(lines: Iterable[str]) -> None:

@@ -1,5 +1,6 @@
 """The API keys of a state folder: made and revoked by command."""
 
+import asyncio
 import difflib
 from collections.abc import Sequence
 from contextlib import suppress
@@ -10,7 +11,9 @@ from pydantic import ValidationError
 from slipway.local.applying import object_path, read_keys, write_object
 from slipway.local.errors import LocalError
 from slipway.local.folders import StateFolder
+from slipway.local.following import observed
 from slipway.local.keys import MANAGED_BY, expiry, key_hash, new_key, utc_now
+from slipway.local.probes import key_settled
 from slipway.objects.apikeys import APIKey, APIKeySpec, APIKeyStatus, Limits
 from slipway.objects.loading import dotted
 from slipway.objects.meta import Metadata
@@ -62,6 +65,13 @@ def create_key(
             raise KeyRefusedError(f"There is a key {name} already: choose another name, or revoke it first.")
         write_object(state, key)
     return key, plain
+
+
+def await_gateway(state: StateFolder, plain: str) -> None:
+    """Return when the gateway that runs by this state folder, if any, lets the key in."""
+    gateway = observed(state)["gateway"]
+    if gateway["state"] == "Ready":
+        asyncio.run(key_settled(gateway["url"], plain, accepted=True))
 
 
 def revoke_key(state: StateFolder, name: str) -> bool:

@@ -20,6 +20,7 @@ from slipway.local.folders import StateFolder
 from slipway.local.following import follow, supervisor_of
 from slipway.local.keys import utc_now
 from slipway.local.ports import require_free, url
+from slipway.local.probes import key_settled
 from slipway.local.processes import Recorded, kill_leftovers
 from slipway.local.supervisor import Settings, Supervisor
 from slipway.objects.loading import Loaded
@@ -37,7 +38,7 @@ def ready_lines(status: dict[str, Any], loaded: Loaded, applied: Applied) -> lis
     """What a user needs to make the first call, each on a line of its own."""
     base = status["gateway"]["url"]
     key = applied.api_key or "(the one whose hash is in the file)"
-    shown = [f"Gateway: {base}", f"Console: {base}/console", f"API key: {key}"]
+    shown = [f"Gateway: {base}", f"Console: {base}/", f"API key: {key}"]
     served = [service for service in loaded.services if service.spec.replicas > 0]
     served.sort(key=lambda service: service.spec.model.task != "generate")
     if served:
@@ -56,6 +57,15 @@ def curl_line(base: str, key: str, model: str, task: str) -> str:
     headers = [f"Authorization: Bearer {key}", "Content-Type: application/json"]
     argv = ["curl", "-sN", base + path, *(part for header in headers for part in ("-H", header))]
     return shlex.join([*argv, "-d", json.dumps(body)])
+
+
+async def followed(state: StateFolder, applied: Applied, display: Display, timeout: float) -> dict[str, Any]:
+    """The status once all is ready and the gateway knows the key that is shown. Raises LocalError."""
+    status = await follow(state, applied.sequence, display.show, timeout)
+    if applied.api_key is not None:
+        await key_settled(status["gateway"]["url"], applied.api_key, accepted=True)
+    display.close()
+    return status
 
 
 def begin(state: StateFolder, commands: Commands, settings: Settings, loaded: Loaded, say: Say) -> Applied:
@@ -112,8 +122,7 @@ async def _up_here(
 
     async def announce() -> None:
         with suppress(LocalError):  # the supervisor tells its own failure
-            status = await follow(state, applied.sequence, display.show, timeout=0)
-            display.close()
+            status = await followed(state, applied, display, timeout=0)
             out(ready_lines(status, loaded, applied))
             display.say("Press Ctrl-C to stop.")
 
@@ -151,8 +160,7 @@ def up_there(
             )
     applied = apply(state, loaded, utc_now())
     display.say(f"A run is going on (pid {running['supervisor']['pid']}); it takes up the changes.")
-    status = asyncio.run(follow(state, applied.sequence, display.show, timeout))
-    display.close()
+    status = asyncio.run(followed(state, applied, display, timeout))
     out(ready_lines(status, loaded, applied))
     return 0
 
@@ -209,7 +217,6 @@ def up_behind(
         process.wait()
         raise
     process.returncode = 0  # it goes on without us; there is nothing to wait for
-    display.close()
     out(ready_lines(status, loaded, applied))
     display.say(f"Runs in the background (pid {process.pid}). `slipway down` stops it.")
     return 0
@@ -219,7 +226,7 @@ async def _follow_child(
     process: "subprocess.Popen[bytes]", state: StateFolder, applied: Applied, display: Display
 ) -> dict[str, Any]:
     """Follow, and notice a supervisor that ended before it could report anything."""
-    following = asyncio.create_task(follow(state, applied.sequence, display.show, timeout=0))
+    following = asyncio.create_task(followed(state, applied, display, timeout=0))
     while True:
         done, _ = await asyncio.wait({following}, timeout=0.2)
         if done:

@@ -4,7 +4,7 @@ The roles: `cli` runs the command `slipway` with stand-in programs, `gateway` an
 `background` is the supervisor of `up --detach`. An engine does what its service's environment asks for:
 STANDIN_FAULT is a comma-separated list of `fail` (says why, ends with 1), `crash` (ends with 3 and a trace),
 `never` (never becomes healthy), `deaf` (ignores SIGTERM), `child` (starts a child of its own), `slow` (waits
-for the file $STANDIN_GATE before it is healthy).
+for the file $STANDIN_GATE before it is healthy), `doomed` (ends with 3 as soon as that file is gone).
 """
 
 import json
@@ -12,12 +12,14 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from slipway.local.errors import EngineMissingError
-from slipway.objects.llmservices import LLMService
+if TYPE_CHECKING:
+    from slipway.objects.llmservices import LLMService
 
 ME = str(Path(__file__).absolute())
 
@@ -27,12 +29,14 @@ class StandIns:
 
     def check(self) -> None:
         if os.environ.get("STANDIN_NO_ENGINE"):
+            from slipway.local.errors import EngineMissingError
+
             raise EngineMissingError("The engines' interpreter is missing: make it with `make envs`.")
 
     def gateway(self, host: str, port: int, state: Path) -> list[str]:
         return [sys.executable, ME, "gateway", "--host", host, "--port", str(port), "--state", str(state)]
 
-    def engine(self, service: LLMService, port: int) -> list[str]:
+    def engine(self, service: "LLMService", port: int) -> list[str]:
         return [sys.executable, ME, "engine", "--port", str(port), "--name", service.served_name]
 
     def supervisor(self, arguments: list[str]) -> list[str]:
@@ -61,6 +65,12 @@ def serve(host: str, port: int, path: str, key: str | None) -> None:
     server.serve_forever(poll_interval=0.05)
 
 
+def die_without(gate: Path) -> None:
+    while gate.exists():
+        time.sleep(0.02)
+    os._exit(3)
+
+
 def engine(port: int) -> None:
     faults = os.environ.get("STANDIN_FAULT", "").split(",")
     signal.signal(signal.SIGTERM, signal.SIG_IGN if "deaf" in faults else lambda *_: os._exit(0))
@@ -76,6 +86,8 @@ def engine(port: int) -> None:
     gate = os.environ.get("STANDIN_GATE")
     while "slow" in faults and gate and not Path(gate).exists():
         time.sleep(0.02)
+    if "doomed" in faults and gate:
+        threading.Thread(target=die_without, args=(Path(gate),), daemon=True).start()
     say("progress", "Loading", stage="load", done=10, total=100, unit="%")
     serve("127.0.0.1", port, "/nothing" if "never" in faults else "/health", os.environ["SLIPWAY_ENGINE_KEY"])
 
