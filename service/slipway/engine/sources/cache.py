@@ -16,11 +16,12 @@ import logging
 import os
 import shutil
 import tempfile
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from slipway.engine.sources import manifests
+from slipway.engine.sources import locks, manifests
 from slipway.engine.sources.errors import DiskFullError
 from slipway.engine.sources.manifests import Manifest
 
@@ -28,6 +29,10 @@ log = logging.getLogger(__name__)
 
 _MARGIN = 64 << 20
 """Bytes that a fetch leaves free."""
+
+
+_KEPT_S = 14 * 24 * 3600.0
+"""How long a broken-off fetch waits for its next attempt."""
 
 
 def default_root(environment: Mapping[str, str] = os.environ) -> Path:
@@ -78,8 +83,11 @@ class Cache:
 
     def lookup(self, key: str) -> Entry | None:
         """The complete model that `key` last was; None where there is none, or it was damaged since."""
+        return self._lookup(_name(key))
+
+    def _lookup(self, name: str) -> Entry | None:
         try:
-            pointer = json.loads((self.root / "sources" / f"{_name(key)}.json").read_text())
+            pointer = json.loads((self.root / "sources" / f"{name}.json").read_text())
             source, resolved, digest = (str(pointer[field]) for field in ("source", "resolved", "digest"))
         except (OSError, ValueError, KeyError, TypeError):
             return None
@@ -124,6 +132,16 @@ class Cache:
     def drop_partial(self, key: str) -> None:
         """Forget what a fetch has put together."""
         shutil.rmtree(self.root / "partial" / _name(key), ignore_errors=True)
+
+    def tidy(self) -> None:
+        """Remove what fetches have left that ended after they had published, or that nobody went on with."""
+        for folder in (self.root / "partial").iterdir():
+            name = folder.name
+            with contextlib.suppress(OSError):
+                if self._lookup(name) or time.time() - folder.stat().st_mtime > _KEPT_S:
+                    with locks.holding(self.root / "locks" / name) as free:
+                        if free:
+                            shutil.rmtree(folder, ignore_errors=True)
 
     def require(self, size: int) -> None:
         """Check that `size` more bytes fit.

@@ -1,5 +1,6 @@
 """One file over HTTP: resumed where it broke off, retried, checked against its digest."""
 
+import base64
 import email.message
 import hashlib
 import http.client
@@ -13,7 +14,7 @@ import urllib.request
 from collections.abc import Mapping
 from pathlib import Path
 from typing import IO
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit, urlunsplit
 
 from slipway import __version__
 from slipway.engine.sources.errors import (
@@ -70,8 +71,9 @@ def download(
         one.complete()
         wrong = one.mismatch()
         if not wrong:
-            part.replace(target)
+            # In this order, so that a kill in between leaves nothing beside the finished file.
             one.notes.unlink(missing_ok=True)
+            part.replace(target)
             return
         one.discard()
         if last or not resumed:
@@ -93,11 +95,11 @@ class _Download:
         meter: Meter | None,
         job: Job,
     ) -> None:
-        self._url = url
+        self._url, credentials = _split_credentials(url)
         self._part = part
         self._digest = digest
         self._size = size
-        self._headers = headers
+        self._headers = credentials | dict(headers)
         self._meter = meter
         self._counted = 0
         self._job = job
@@ -175,7 +177,8 @@ class _Download:
                 name = self._part.name.removesuffix(".part")
                 self._meter = Meter(self._job.report, "download", total, f"downloading {name}")
             self._count(have)
-            with self._part.open("r+b" if have else "wb") as file:
+            # Unbuffered: what arrived outlives the process.
+            with self._part.open("r+b" if have else "wb", buffering=0) as file:
                 file.seek(have)
                 have += self._copy(response, file)
         if total is not None and have != total:
@@ -183,7 +186,7 @@ class _Download:
             raise ConnectionError(f"the connection ended after {have} of {total} bytes")
 
     def _open(self, have: int) -> http.client.HTTPResponse:
-        request = urllib.request.Request(self._url, headers=dict(self._headers))  # noqa: S310 - pip or the hub gave it
+        request = urllib.request.Request(self._url, headers=self._headers)  # noqa: S310 - pip or the hub gave it
         request.add_header("Accept-Encoding", "identity")
         request.add_header("User-Agent", f"slipway/{__version__}")
         if have:
@@ -205,7 +208,7 @@ class _Download:
 
     def _copy(self, response: http.client.HTTPResponse, file: IO[bytes]) -> int:
         copied = 0
-        while chunk := response.read(_CHUNK):
+        while chunk := response.read1(_CHUNK):
             check(self._job.cancelled)
             file.write(chunk)
             copied += len(chunk)
@@ -265,6 +268,16 @@ def _opener() -> urllib.request.OpenerDirector:
         if bundle and Path(bundle).is_file():
             context.load_verify_locations(bundle)
     return urllib.request.build_opener(urllib.request.HTTPSHandler(context=context), _Redirects())
+
+
+def _split_credentials(url: str) -> tuple[str, dict[str, str]]:
+    """A URL without its user and password, and the header that carries them instead."""
+    parts = urlsplit(url)
+    user, at, host = parts.netloc.rpartition("@")
+    if not at:
+        return url, {}
+    token = base64.b64encode(unquote(user).encode()).decode()
+    return urlunsplit(parts._replace(netloc=host)), {"Authorization": f"Basic {token}"}
 
 
 def _raise_for(error: urllib.error.HTTPError, url: str) -> None:

@@ -94,6 +94,7 @@ class Fetch:
         self._job = Job(progress, cancelled, cache.require, retry_wait_s)
 
     def run(self) -> FetchedModel:
+        self._cache.tidy()
         if _is_pinned(self._address) and (entry := self._cache.lookup(self._key(str(self._address)))):
             return self._fetched(entry)
         try:

@@ -154,12 +154,12 @@ class HubOrigin:
             return SourceNotFoundError(
                 f"{repo} has no revision {self._address.revision!r}: name a branch, a tag or a commit of it."
             )
-        if isinstance(error, RepositoryNotFoundError):
+        if isinstance(error, RepositoryNotFoundError) or status == 401:
             return SourceNotFoundError(
                 f"{repo} does not exist on the hub, or is private: check the name, or set HF_TOKEN to a "
                 "token that may read it."
             )
-        if status in (401, 403):
+        if status == 403:
             return AccessDeniedError(
                 f"The hub refuses the token for {repo} ({status}): set HF_TOKEN to a valid one."
             )

@@ -46,6 +46,16 @@ def hold(path: Path, report: Report, cancelled: threading.Event | None) -> Itera
         os.close(descriptor)
 
 
+@contextmanager
+def holding(path: Path) -> Iterator[bool]:
+    """Hold the lock at `path` if nobody else does; say whether."""
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o644)
+    try:
+        yield _try(descriptor)
+    finally:
+        os.close(descriptor)
+
+
 def _try(descriptor: int) -> bool:
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

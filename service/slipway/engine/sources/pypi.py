@@ -21,8 +21,10 @@ from slipway.engine.sources.addresses import PypiAddress
 from slipway.engine.sources.downloads import download
 from slipway.engine.sources.errors import (
     AccessDeniedError,
+    DigestMismatchError,
     FetchCancelledError,
     MissingDependencyError,
+    SourceError,
     SourceNotFoundError,
     UnreachableError,
 )
@@ -141,11 +143,16 @@ class PypiOrigin:
         if process.returncode:
             raise self._failure(errors, log.read_text(errors="replace") if log.exists() else "")
 
-    def _failure(self, errors: str, log: str) -> UnreachableError | SourceNotFoundError:
+    def _failure(self, errors: str, log: str) -> SourceError:
         if unreached := _UNREACHED.search(log):
             return UnreachableError(
                 f"pip cannot reach its index for {self._requirement}: {unreached[1][:200]}. "
                 "Check the network, HTTPS_PROXY, PIP_INDEX_URL and PIP_CERT."
+            )
+        if "DO NOT MATCH THE HASHES" in errors:
+            return DigestMismatchError(
+                f"pip received another {self._requirement} than its index promised: a mirror or a proxy "
+                "on the way changed it. Try again, or use another index."
             )
         versions = _VERSIONS.search(errors)
         if versions and versions[1] != "none":

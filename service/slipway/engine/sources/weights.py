@@ -67,25 +67,22 @@ def verify(folder: Path) -> None:
         try:
             shards = {str(name) for name in json.loads(index.read_text())["weight_map"].values()}
         except (OSError, ValueError, KeyError, AttributeError) as error:
-            raise NotAModelError(
-                f"{index} cannot be read ({error!r}): fetch or copy the model again."
-            ) from error
+            raise NotAModelError(f"{index} cannot be read ({error!r}): fetch the model again.") from error
         if missing := sorted(name for name in shards if not (folder / name).is_file()):
-            raise NotAModelError(
-                f"{index} names {', '.join(missing[:4])}, which {'is' if len(missing) == 1 else 'are'} not there: "
-                "fetch or copy the model again."
-            )
+            names = ", ".join(missing[:4])
+            raise NotAModelError(f"{index} names {names}, not there: fetch the model again.")
     for path in folder.rglob("*.safetensors"):
-        size = path.stat().st_size
-        if size != (promised := _promised_size(path)):
+        size, promised = path.stat().st_size, _promised_size(path)
+        if size != promised:
+            instead = f" instead of {promised}" if promised else ""
             raise NotAModelError(
-                f"{path} is no whole safetensors file ({size} bytes{f', not {promised}' if promised else ''}): it was "
-                "cut, or it is a Git LFS pointer. Fetch or copy it again, or run git lfs pull."
+                f"{path} is no whole safetensors file: it has {size} bytes{instead}. Fetch or copy it again; "
+                "if it came with Git, run git lfs pull."
             )
 
 
 def _promised_size(path: Path) -> int | None:
-    """What a safetensors file says of itself: eight bytes for the header's length, a header in JSON, the data."""
+    """What a safetensors file says of itself: eight bytes of the header's length, a JSON header, data."""
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
         if not 2 <= length <= _LONGEST_HEADER:
