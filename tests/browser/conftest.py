@@ -33,9 +33,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
             item.add_marker(pytest.mark.browser)
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    """One Chromium for the folder. It ends with the folder: its event loop must not meet async tests."""
+    """One Chromium for a file of tests. It ends with the file: its event loop must not meet async tests."""
     chromium = os.environ.get("CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
     if chromium is None:
         pytest.fail("No Chromium: install it (make test-packages) or name it in $CHROMIUM.")
@@ -46,7 +46,7 @@ def browser() -> Iterator[Browser]:
         browser.close()
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def scripted() -> Iterator[ScriptedGateway]:
     with scripted_gateway() as gateway:
         yield gateway

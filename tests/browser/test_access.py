@@ -143,34 +143,35 @@ WIDE = (
 )
 
 
-@pytest.mark.parametrize("width", [320, 390, 768, 1280])
-def test_nothing_is_wider_than_the_screen(
-    console: Console, script: Script, complaints: Complaints, width: int
-) -> None:
+TOO_WIDE = """[...document.querySelectorAll('body *')].filter((element) => {
+  const { right, left, width } = element.getBoundingClientRect();
+  return width && (right > innerWidth + 1 || left < -1) &&
+    !element.closest('pre, .table-frame, .visually-hidden, .wide');
+}).map((element) => element.outerHTML.slice(0, 120))"""
+
+
+def test_nothing_is_wider_than_the_screen(console: Console, script: Script, complaints: Complaints) -> None:
     complaints.expect("Failed to load resource")
     page = console.page
-    page.set_viewport_size({"width": width, "height": 844})
     script.models[0]["id"] = "a-model-with-quite-a-long-name/instruct-v0.2-awq"
     error = {"message": "B" * 300, "type": "server_error", "code": None, "param": None}
     script.answers += [Answer([WIDE], finish="length"), Answer(status=500, error=error)]
     page.reload()
+    expect(console.model).to_be_enabled()
     for question in ("C" * 300, "D"):
         console.ask(question)
         console.wait_for_answer()
     expect(console.error).to_be_visible()
-    wide = """[...document.querySelectorAll('body *')].filter((element) => {
-      const { right, left, width } = element.getBoundingClientRect();
-      return width && (right > innerWidth + 1 || left < -1) &&
-        !element.closest('pre, .table-frame, .visually-hidden, .wide');
-    }).map((element) => element.outerHTML.slice(0, 120))"""
-    assert page.evaluate(wide) == []
-    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
-    for opener in ("Use this", "Settings"):
-        if opener == "Settings" and width >= 1000:
-            break
-        console.button(opener).click()
-        assert page.evaluate(wide) == []
-        page.keyboard.press("Escape")
+    for width in (1280, 768, 390, 320):
+        page.set_viewport_size({"width": width, "height": 844})
+        assert page.evaluate(TOO_WIDE) == [], width
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), width
+        for opener in ("Use this", "Settings"):
+            if opener == "Settings" and width >= 1000:
+                continue
+            console.button(opener).click()
+            assert page.evaluate(TOO_WIDE) == [], (width, opener)
+            page.keyboard.press("Escape")
 
 
 @pytest.mark.parametrize(
