@@ -82,7 +82,7 @@ def vllm_flags(
     device: Device,
     total_memory: int,
     tool_parser: str | None,
-    chat_template: Path | None = None,
+    chat_template: str | None = None,
 ) -> list[str]:
     """The command line of vLLM's server for a model that lies in the folder `model`.
 
@@ -108,7 +108,7 @@ def vllm_flags(
         flags += ["--enable-auto-tool-choice", "--tool-call-parser", tool_parser]
         flags += ["--tool-strict-level", "parameter"]
     if chat_template is not None and not has_flag(options.args, "--chat-template"):
-        flags += ["--chat-template", str(chat_template)]
+        flags += ["--chat-template", chat_template]
     if adapters:
         flags += ["--enable-lora", "--lora-modules", *(f"{name}={path}" for name, path in adapters.items())]
     if device == "cpu":

@@ -22,26 +22,35 @@ def test_the_template_is_found_wherever_it_lies(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("template", "parser", "replacement"),
+    ("template", "parser"),
     [
-        (None, None, None),
-        ("{{ messages }}<|im_start|>", "hermes", CHATML_TOOLS),
-        ("{{ messages }}[INST]", None, None),
-        ("{{ tools }}<tool_call>", "hermes", None),
-        ("{{ tools }}<tool_call><function=", "qwen3_coder", None),
-        ("{{ tools }}[TOOL_CALLS]", "mistral", None),
-        ("{{ tools }}<|python_tag|>", "llama3_json", None),
-        ("{{ tools }}something of its own", "hermes", None),
+        (None, None),
+        ("{{ messages }}[INST]", None),
+        ("{{ tools }}<tool_call>", "hermes"),
+        ("{{ tools }}<tool_call><function=", "qwen3_coder"),
+        ("{{ tools }}[TOOL_CALLS]", "mistral"),
+        ("{{ tools }}<|python_tag|>", "llama3_json"),
+        ("{{ tools }}something of its own", "hermes"),
     ],
 )
-def test_the_parser_follows_from_the_template(
-    template: str | None, parser: str | None, replacement: Path | None
-) -> None:
-    assert tool_calling(template) == (parser, replacement)
+def test_the_parser_follows_from_the_template(template: str | None, parser: str | None) -> None:
+    assert tool_calling(template) == (parser, None)
+
+
+def test_a_chatml_template_without_tools_stays_for_conversations_without() -> None:
+    parser, joined = tool_calling("<|im_start|>of the model\n")
+    assert parser == "hermes"
+    assert joined is not None
+    template = jinja2.Environment(autoescape=False).from_string(joined)
+    asked = [{"role": "user", "content": "Hi"}]
+    assert template.render(messages=asked) == "<|im_start|>of the model\n"
+    assert "<tools>" in template.render(messages=asked, tools=[{"type": "function"}])
+    answered = [*asked, {"role": "tool", "content": "12:00"}]
+    assert "<tool_response>" in template.render(messages=answered)
 
 
 def render(messages: list[dict[str, object]], **variables: object) -> str:
-    template = jinja2.Environment(autoescape=False).from_string(CHATML_TOOLS.read_text())
+    template = jinja2.Environment(autoescape=False).from_string(CHATML_TOOLS)
     return template.render(messages=messages, add_generation_prompt=True, **variables)
 
 

@@ -3,7 +3,7 @@
 import json
 from pathlib import Path
 
-CHATML_TOOLS = Path(__file__).parent / "chatml_tools.jinja"
+CHATML_TOOLS = (Path(__file__).parent / "chatml_tools.jinja").read_text().strip()
 
 # A mark in a chat template -> the parser in vLLM for calls written so. The first that is found counts.
 PARSERS = (
@@ -29,17 +29,22 @@ def chat_template(model: Path) -> str | None:
     return template if isinstance(template, str) else None
 
 
-def tool_calling(template: str | None) -> tuple[str | None, Path | None]:
+def tool_calling(template: str | None) -> tuple[str | None, str | None]:
     """How tools are called with a model of this chat template: vLLM's parser, and a template to use instead.
 
-    A ChatML template that knows no tools is replaced by one that does. Any other that knows none is left
-    alone, and so is the parser: tools are then refused by the engine, by name.
+    A ChatML template that knows no tools is kept for conversations without, and joined by one that does.
+    Any other that knows none is left alone, and so is the parser: the engine then refuses tools by name.
     """
     if template is None:
         return None, None
     if "tools" not in template:
-        return ("hermes", CHATML_TOOLS) if "<|im_start|>" in template else (None, None)
+        return ("hermes", _with_tools(template)) if "<|im_start|>" in template else (None, None)
     for mark, parser in PARSERS:
         if mark in template:
             return parser, None
     return "hermes", None
+
+
+def _with_tools(template: str) -> str:
+    condition = "tools or messages | selectattr('role', 'equalto', 'tool') | list"
+    return f"{{%- if {condition} -%}}{CHATML_TOOLS}{{%- else %}}{template}{{% endif -%}}"
