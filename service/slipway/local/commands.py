@@ -45,8 +45,8 @@ class Installed:
         mend = (
             "make the engines' environment with `make envs`, and set SLIPWAY_ENGINE_PYTHON to its bin/python"
         )
-        source = "SLIPWAY_ENGINE_PYTHON is" if self._chosen else "SLIPWAY_ENGINE_PYTHON is not set, so it is"
-        whose = f"The engines' interpreter {self.python} ({source} {self._chosen or 'the own one'})"
+        source = "from" if self._chosen else "this command's own, for want of"
+        whose = f"The engines' interpreter {self.python} ({source} SLIPWAY_ENGINE_PYTHON)"
         try:
             answer = subprocess.run(
                 [self.python, "-c", _FIND],

@@ -30,8 +30,11 @@ class Display:
             return
         if self._live:
             width = shutil.get_terminal_size().columns - 1
+            drawn = [_one_line(line)[:width] for line in lines]
+            if drawn == self._drawn:
+                return
             self._erase()
-            self._drawn = [_one_line(line)[:width] for line in lines]
+            self._drawn = drawn
             self._write("".join(f"{text}\n" for text in self._drawn))
             return
         now = self._clock()

@@ -10,6 +10,8 @@ from slipway.local.errors import NotRunningError, StartFailedError
 from slipway.local.folders import StateFolder
 from slipway.local.processes import Identity
 
+KILLED = "The last run was killed; `slipway down` stops what it may have left."
+
 
 def supervisor_of(status: dict[str, Any]) -> Identity | None:
     """The supervisor that wrote this status, if it still runs."""
@@ -41,7 +43,9 @@ def lines(status: dict[str, Any]) -> list[Line]:
         for row in service["processes"]:
             name = f"{row['name']} ({row['revision'][:6]})" if old else row["name"]
             settled = row["state"] in ("Ready", "Draining", "Stopping")
-            found.append(Line(name, row["state"], row["message"], settled))
+            # Why it failed is the error that ends the command.
+            message = "" if row["state"] == "Failed" else row["message"]
+            found.append(Line(name, row["state"], message, settled))
     gateway = status.get("gateway")
     if gateway:
         found.append(Line("gateway", gateway["state"], gateway["message"], gateway["state"] == "Ready"))
@@ -96,7 +100,7 @@ def observed(state: StateFolder) -> dict[str, Any]:
     if supervisor_of(status) is None:
         message = str(about.get("message") or "")
         if about.get("state") not in (None, "Stopped", "Failed"):
-            message = "The last run was killed; `slipway down` stops what it may have left."
+            message = KILLED
         status = {
             "supervisor": {
                 "pid": None,

@@ -85,7 +85,11 @@ def last_words(data: bytes, lines: int = 8) -> tuple[str, str]:
         return str(failed[-1].get("reason") or "Failed"), str(
             failed[-1].get("message") or "it gave no reason"
         )
+    errors = [event for event in events(data) if event.get("level") in ("error", "critical", "fatal")]
     text = [line.rstrip() for line in data.decode(errors="replace").splitlines() if line.strip()]
+    if errors and text[-1].startswith("{"):
+        # What follows an error is how it shut down; a trace on bare lines would be the last word itself.
+        text = [json.dumps(event) for event in errors]
     shown = [_plain(line) for line in text[-lines:]]
     return "", "\n".join(f"  {line[:300]}" for line in shown)
 

@@ -57,7 +57,7 @@ def _number(value: object) -> float | None:
 
 
 def eta(progress: Progress, now: float, last: Mapping[str, float]) -> float | None:
-    """Seconds until ready, or None where that cannot be told.
+    """Seconds until ready, or None where that cannot be told, or was told and has not come true.
 
     The engine's own estimate of the stage counts, else how long the stage took at the `last` start (stage to
     seconds); what comes after the stage is taken from the last start.
@@ -72,9 +72,9 @@ def eta(progress: Progress, now: float, last: Mapping[str, float]) -> float | No
         return None
     at = STAGES.index(progress.stage) if progress.stage in STAGES else len(STAGES)
     later = [stage for stage in STAGES[at + 1 :] if stage in EVERY_START]
-    if any(stage not in last for stage in later):
+    if current < 0 or any(stage not in last for stage in later):
         return None
-    return max(current, 0) + sum(last[stage] for stage in later)
+    return current + sum(last[stage] for stage in later)
 
 
 def describe(progress: Progress, now: float, last: Mapping[str, float]) -> str:

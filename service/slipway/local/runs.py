@@ -15,13 +15,13 @@ from typing import Any
 from slipway.local.applying import Applied, apply
 from slipway.local.commands import Commands
 from slipway.local.display import Display
-from slipway.local.errors import LocalError, NotRunningError, PortTakenError, StartFailedError
+from slipway.local.errors import LocalError, NotRunningError, PortTakenError, StartFailedError, StateError
 from slipway.local.folders import StateFolder
-from slipway.local.following import follow, supervisor_of
+from slipway.local.following import KILLED, follow, observed, supervisor_of
 from slipway.local.keys import utc_now
 from slipway.local.ports import require_free, url
 from slipway.local.probes import key_settled
-from slipway.local.processes import Recorded, kill_leftovers
+from slipway.local.processes import Identity, Recorded, kill_leftovers
 from slipway.local.supervisor import Settings, Supervisor
 from slipway.objects.loading import Loaded
 
@@ -111,10 +111,11 @@ async def _up_here(
     def interrupted(number: int) -> None:
         signals.append(number)
         supervisor.stop()
-        again = " (once more to kill)" if len(signals) == 1 else ""
+        display.close()
         if len(signals) <= 2:
-            display.close()
-            display.say("Stopping: what is running is finished" + again if again else "Killing")
+            display.say(
+                "Killing." if len(signals) == 2 else "Stopping: what runs is finished; once more kills."
+            )
 
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
@@ -213,8 +214,11 @@ def up_behind(
         status = asyncio.run(_follow_child(process, state, applied, display))
     except BaseException:
         # Ctrl-C before it is ready ends the run, as it does in the foreground.
-        process.terminate()
-        process.wait()
+        display.close()
+        if process.poll() is None:
+            display.say("Stopping.")
+            process.terminate()
+            process.wait()
         raise
     process.returncode = 0  # it goes on without us; there is nothing to wait for
     out(ready_lines(status, loaded, applied))
@@ -252,27 +256,52 @@ class Down:
 
 
 def down(state: StateFolder, say: Say, patience: float = 120) -> Down:
-    """Stop the run of this state folder, and what an earlier one left.
+    """Stop the run of this state folder, and what an earlier one left. Raises LocalError.
 
     After `patience` seconds the supervisor is killed, and its children with it.
     """
-    status = state.read_json(state.status)
-    supervisor = supervisor_of(status)
+    if not state.root.is_dir():
+        return Down(None, ())
+    supervisor, lock = _supervisor_or_lock(state)
     if supervisor is not None:
-        say(f"Stopping the run (pid {supervisor.pid}): what is running is finished.")
-        with suppress(ProcessLookupError):
-            os.kill(supervisor.pid, signal.SIGTERM)
-        began = time.monotonic()
-        while supervisor.alive():
-            if time.monotonic() - began > patience:
-                say("It does not stop and is killed.")
-                with suppress(ProcessLookupError):
-                    os.kill(supervisor.pid, signal.SIGKILL)
-                patience = float("inf")
-            time.sleep(0.05)
-    left = leftovers(state) if state.root.is_dir() else []
-    if left or supervisor is not None:
+        say(f"Stopping the run (pid {supervisor.pid}): what runs is finished.")
+        _end(supervisor, say, patience)
+        lock = _supervisor_or_lock(state)[1]
+    try:
+        left = leftovers(state)
         with state.explained():
             state.write_json(state.endpoints, {})
             state.write_json(state.processes, {"processes": []})
+            if observed(state)["supervisor"]["message"] == KILLED:
+                state.write_json(state.status, {})
+    finally:
+        if lock is not None:
+            os.close(lock)
     return Down(supervisor.pid if supervisor else None, tuple(each.name for each in left))
+
+
+def _supervisor_or_lock(state: StateFolder) -> tuple[Identity | None, int | None]:
+    """The supervisor, or its lock where there is none: one that has just begun has no status yet."""
+    for _ in range(100):
+        with state.explained():
+            lock = state.try_lock()
+        if lock is not None:
+            return None, lock
+        supervisor = supervisor_of(state.read_json(state.status))
+        if supervisor is not None:
+            return supervisor, None
+        time.sleep(0.1)
+    raise StateError(f"Another `slipway` is busy with the state folder {state.root}: try again.")
+
+
+def _end(supervisor: Identity, say: Say, patience: float) -> None:
+    with suppress(ProcessLookupError):
+        os.kill(supervisor.pid, signal.SIGTERM)
+    began = time.monotonic()
+    while supervisor.alive():
+        if time.monotonic() - began > patience:
+            say("It does not stop and is killed.")
+            with suppress(ProcessLookupError):
+                os.kill(supervisor.pid, signal.SIGKILL)
+            patience = float("inf")
+        time.sleep(0.05)

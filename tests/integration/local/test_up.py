@@ -91,6 +91,7 @@ def test_a_killed_supervisor_leaves_no_process(place: Place) -> None:
     until(lambda: place.processes() == [], "nothing is left")
     code, out, _ = place.run("down")
     assert (code, out) == (0, "Nothing runs.\n")
+    assert place.endpoints() == {}
 
 
 def test_down_finds_what_is_left_when_even_the_sentinel_was_killed(place: Place) -> None:

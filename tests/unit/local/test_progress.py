@@ -36,9 +36,9 @@ def test_the_seconds_of_each_stage_are_kept() -> None:
     [
         (Progress(0), 5, LAST, None),
         (said(0, eta_s=12), 2, LAST, 10 + 20 + 10),
-        (said(0, eta_s=12), 20, LAST, 20 + 10),
+        (said(0, eta_s=12), 20, LAST, None),
         (said(0), 10, LAST, 20 + 20 + 10),
-        (said(0), 90, LAST, 20 + 10),
+        (said(0), 90, LAST, None),
         (said(0, eta_s=12), 2, {}, None),
         (said(0), 2, {"import": 1.0, "load": 1.0}, None),
         (said(0, stage="load"), 4, LAST, 6),

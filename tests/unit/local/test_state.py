@@ -255,7 +255,10 @@ def test_the_last_words_are_the_failed_event_or_the_last_lines() -> None:
     assert last_words(f"x\n{json.dumps(event)}\ny\n".encode()) == ("NoModel", "There is none.")
     lines = "".join(f"line {n}\n" for n in range(20)).encode()
     line = json.dumps({"level": "error", "message": "m"}).encode()
-    assert last_words(lines + line + b"\n", 3) == ("", "  line 18\n  line 19\n  error: m")
+    bare = json.dumps({"level": "info", "message": "m"}).encode()
+    assert last_words(lines + bare + b"\n", 3) == ("", "  line 18\n  line 19\n  info: m")
+    assert last_words(line + b"\n" + bare + b"\n") == ("", "  error: m")
+    assert last_words(line + b"\nValueError: x\n", 1) == ("", "  ValueError: x")
     assert last_words(b"") == ("", "")
     assert last_words(b"{broken\n\xff\n") == ("", "  {broken\n  \ufffd")
 
