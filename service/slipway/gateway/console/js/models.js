@@ -35,7 +35,7 @@ export class ModelPicker extends EventTarget {
       this.#models = await listModels(key);
       this.empty = !this.#models.length;
     } catch (error) {
-      if (!this.#models.length) this.#say('No models to show');
+      if (!this.#models.length) this.#say('No models');
       throw error;
     }
     if (this.#models.length) {
