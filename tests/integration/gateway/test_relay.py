@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+from typing import Any
 
 import pytest
 
@@ -90,7 +91,7 @@ async def test_usage_is_always_counted_and_shown_when_asked_for(
 ) -> None:
     upstream = await start_upstream()
     gateway = await start(upstream)
-    options = {"stream_options": {"include_usage": True}} if asked else {}
+    options: dict[str, Any] = {"stream_options": {"include_usage": True}} if asked else {}
     reply = await gateway.call(PATH, chat(stream=True, **options))
     assert upstream.requests[0].json["stream_options"] == {"include_usage": True}
     assert any('"usage"' in event for event in reply.events) is asked
