@@ -6,7 +6,7 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from slipway.engine.guard import DRAIN_SECONDS
-from slipway.engine.options import Device, EngineOptions, OptionsError
+from slipway.engine.options import Device, EngineOptions, OptionsError, compiles
 
 
 def find_device(wanted: str, *, dev: Path = Path("/dev")) -> Device:
@@ -82,6 +82,10 @@ def engine_environment(
         "HF_HUB_DISABLE_TELEMETRY": "1",
     }
     if device == "cpu":
+        if not compiles(options.args):
+            # vLLM compiles parts of its sampler on first use, eager or not: 13 s for the first request that
+            # asks for log probabilities, and an error where there is no compiler.
+            wanted["TORCHDYNAMO_DISABLE"] = "1"
         if can_fork(options, device, environ):
             wanted |= {
                 "SLIPWAY_ENGINE_FORK": "1",

@@ -84,3 +84,10 @@ def test_variables_of_the_user_stay() -> None:
 
 def test_a_gpu_is_left_alone() -> None:
     assert not {"LD_PRELOAD", "OMP_NUM_THREADS", "SLIPWAY_ENGINE_FORK"} & environment(device="gpu").keys()
+
+
+def test_nothing_is_compiled_on_a_cpu_unless_asked() -> None:
+    assert environment()["TORCHDYNAMO_DISABLE"] == "1"
+    asked = EngineOptions(source="file:///m", name="m", args=("--no-enforce-eager",))
+    assert "TORCHDYNAMO_DISABLE" not in environment(asked)
+    assert "TORCHDYNAMO_DISABLE" not in environment(device="gpu")
