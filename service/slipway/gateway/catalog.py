@@ -127,6 +127,7 @@ def _endpoint(service: str, entry: Any) -> tuple[str, bool]:
 
 
 Signature = tuple[int, int, int]
+_ENGINE_KEY = "engine-key"
 _AGAIN: Signature = (0, 0, 0)
 
 
@@ -182,6 +183,7 @@ class StateFolder:
             if path.name.startswith(("llmservice-", "apikey-"))
         ]
         files.append(self.folder / "endpoints.json")
+        files.append(self.folder / "secrets" / _ENGINE_KEY)  # Read by who listens for snapshots.
         found: dict[Path, Signature] = {}
         for path in files:
             try:
@@ -196,6 +198,8 @@ class StateFolder:
     def _read(self, path: Path) -> bool:
         """Take a file's content; False if another look may find what this one did not."""
         try:
+            if path.name == _ENGINE_KEY:
+                return True
             if path.name == "endpoints.json":
                 self._endpoints = read_endpoints(path.read_bytes())
             else:

@@ -32,6 +32,8 @@ class _Children:
     each: Histogram
     prompt: Histogram
     completion: Histogram
+    prompt_total: Counter
+    completion_total: Counter
 
 
 class _Endpoints:
@@ -151,10 +153,10 @@ class Metrics:
         """The engine has counted the tokens."""
         children = self._for(operation, model)
         children.prompt.observe(prompt)
-        self.tokens.labels(model, "input").inc(prompt)
+        children.prompt_total.inc(prompt)
         if completion:
             children.completion.observe(completion)
-            self.tokens.labels(model, "output").inc(completion)
+            children.completion_total.inc(completion)
 
     def per_token(self, operation: str, model: str, seconds: float) -> None:
         """Mean time between two tokens of a stream."""
@@ -173,5 +175,7 @@ class Metrics:
                 self._each.labels(*labels),
                 self._usage.labels(*labels, "input"),
                 self._usage.labels(*labels, "output"),
+                self.tokens.labels(model, "input"),
+                self.tokens.labels(model, "output"),
             )
         return children

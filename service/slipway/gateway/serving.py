@@ -116,7 +116,7 @@ class Serving:
                 await self._end_stream(send, "drain_timeout", "The gateway is shutting down.")
             else:
                 client.cut()
-            raise
+            # Not raised again: this task ends here, and the server would log a trace for each of them.
         except Exception as error:
             self.log.write(
                 "error",

@@ -3,16 +3,20 @@
 import asyncio
 import io
 import json
+from collections.abc import MutableMapping
+from pathlib import Path
 from typing import Any
 
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
+from starlette.exceptions import HTTPException
 
 from integration.gateway.clients import chat, connect, request
 from integration.gateway.conftest import Running, Start, StartUpstream
 from integration.gateway.upstreams import CHAT, Exchange, behave
 from slipway.gateway.api import readiness
 from slipway.gateway.catalog import Catalog
+from slipway.gateway.console_files import ConsoleFiles
 
 PATH = "/v1/chat/completions"
 
@@ -365,26 +369,71 @@ async def test_every_request_has_one_line_without_prompt_or_key(
 async def test_the_engines_key_is_optional_and_taken_up(start: Start, start_upstream: StartUpstream) -> None:
     upstream = await start_upstream()
     gateway = await start(upstream)
+    gateway.state.write("secrets/engine-key", "another\n")
+    await gateway.until(lambda: gateway.gateway.engine_key.value == b"another")
+    await gateway.call(PATH, chat())
+    assert upstream.requests[-1].headers["authorization"] == "Bearer another"
     gateway.state.remove("secrets/engine-key")
-    gateway.state.key("other", "sk-other")
     await gateway.until(lambda: gateway.gateway.engine_key.value == b"")
     await gateway.call(PATH, chat())
     assert "authorization" not in upstream.requests[-1].headers
 
 
-async def test_a_page_is_served_with_its_policy_and_nothing_beside_it(start: Start) -> None:
-    gateway = await start()
+async def test_a_page_is_served_with_its_policy_and_nothing_beside_it(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "js").mkdir()
+    (tmp_path / "index.html").write_text("<!doctype html>")
+    (tmp_path / "js" / "app.js").write_text("1")
+    (tmp_path / ".secret").write_text("x")
+    (tmp_path.parent / "beside.txt").write_text("x")
+    console = ConsoleFiles(tmp_path)
+
+    async def get(path: str, method: str = "GET") -> tuple[int, dict[str, str]]:
+        messages: list[MutableMapping[str, Any]] = []
+
+        async def send(message: MutableMapping[str, Any]) -> None:
+            messages.append(message)
+
+        async def receive() -> MutableMapping[str, Any]:
+            return {"type": "http.disconnect"}
+
+        scope = {"type": "http", "method": method, "path": path, "headers": [], "root_path": ""}
+        try:
+            await console(scope, receive, send)
+        except HTTPException as error:
+            return error.status_code, {}
+        return messages[0]["status"], {key.decode(): value.decode() for key, value in messages[0]["headers"]}
+
+    for path in ("/", "/index.html", "/js/app.js"):
+        status, headers = await get(path)
+        assert status == 200
+        policy = headers["content-security-policy"].split("; ")
+        assert policy[0] == "default-src 'none'"
+        assert "script-src 'self'" in policy
+        assert "frame-ancestors 'none'" in policy
+        assert not any("unsafe" in each for each in policy)
+        assert headers["referrer-policy"] == "no-referrer"
+        assert headers["cache-control"] == "no-cache"
     for path in (
-        "/../../settings.py",
-        "/%2e%2e/api.py",
-        "/..%2fapi.py",
-        "/.git/config",
-        "/%00",
-        "/console_files.py",
+        "/../beside.txt",
+        "/js/../../beside.txt",
+        "/.secret",
+        "/js",
+        "/none",
+        "/\0",
+        "/v1/index.html",
+        "//etc/passwd",
     ):
+        assert (await get(path))[0] in (404, 307), path
+    assert (await get("/", "POST"))[0] == 404
+
+
+async def test_paths_out_of_the_consoles_folder_are_a_404(start: Start) -> None:
+    gateway = await start()
+    for path in ("/../../settings.py", "/%2e%2e/api.py", "/..%2fapi.py", "/.git/config", "/%00"):
         reply = await gateway.call(path, key=None)
         assert (reply.status, reply.error["code"]) == (404, "not_found"), path
-    assert (await gateway.call("/", {}, key=None)).status == 404
 
 
 async def test_no_other_site_may_call_unless_it_is_named(start: Start, start_upstream: StartUpstream) -> None:
