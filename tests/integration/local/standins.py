@@ -4,7 +4,8 @@ The roles: `cli` runs the command `slipway` with stand-in programs, `gateway` an
 `background` is the supervisor of `up --detach`. An engine does what its service's environment asks for:
 STANDIN_FAULT is a comma-separated list of `fail` (says why, ends with 1), `crash` (ends with 3 and a trace),
 `never` (never becomes healthy), `deaf` (ignores SIGTERM), `child` (starts a child of its own), `slow` (waits
-for the file $STANDIN_GATE before it is healthy), `doomed` (ends with 3 as soon as that file is gone).
+for the file $STANDIN_GATE before it is healthy), `doomed` (ends with 3 as soon as that file is gone),
+`loner` (only the first is healthy; others end with 3 once that folder holds `go`).
 """
 
 import json
@@ -71,6 +72,15 @@ def die_without(gate: Path) -> None:
     os._exit(3)
 
 
+def alone(gate: Path) -> None:
+    try:
+        gate.mkdir()
+    except FileExistsError:
+        while not (gate / "go").exists():
+            time.sleep(0.02)
+        sys.exit(3)
+
+
 def engine(port: int) -> None:
     faults = os.environ.get("STANDIN_FAULT", "").split(",")
     signal.signal(signal.SIGTERM, signal.SIG_IGN if "deaf" in faults else lambda *_: os._exit(0))
@@ -84,6 +94,8 @@ def engine(port: int) -> None:
         print("Traceback (most recent call last):\nValueError: a trace", file=sys.stderr)
         sys.exit(3)
     gate = os.environ.get("STANDIN_GATE")
+    if "loner" in faults and gate:
+        alone(Path(gate))
     while "slow" in faults and gate and not Path(gate).exists():
         time.sleep(0.02)
     if "doomed" in faults and gate:

@@ -180,6 +180,20 @@ def test_an_engine_that_dies_at_its_start_ends_the_run_with_the_cause(
     assert place.processes() == []
 
 
+def test_one_replica_that_dies_at_its_start_ends_the_run_though_another_is_ready(
+    place: Place, tmp_path: Path
+) -> None:
+    gate = tmp_path / "gate"
+    place.file.write_text(service(replicas=2, env=f"STANDIN_FAULT: loner, STANDIN_GATE: {gate}"))
+    run = place.up()
+    until(lambda: "Ready" in [row["state"] for row in place.rows()], "one is ready")
+    (gate / "go").touch()
+    code, _, err = finish(run)
+    assert code == 1
+    assert "ended with exit code 3" in err
+    assert place.processes() == []
+
+
 def test_a_gateway_that_dies_at_its_start_ends_the_run_with_the_cause(place: Place) -> None:
     code, _, err = finish(place.up(STANDIN_GATEWAY_FAULT="crash"))
     assert code == 1
@@ -216,6 +230,17 @@ def test_an_engine_that_dies_later_comes_back(place: Place) -> None:
     assert code == 0
     assert "SIGKILL" in err
     assert "starts again in 1 s" in err
+
+
+def test_what_an_engine_started_goes_with_it(place: Place) -> None:
+    place.file.write_text(service(env="STANDIN_FAULT: child"))
+    run = place.up()
+    until(place.ready, "ready")
+    os.kill(place.rows()[0]["pid"], signal.SIGKILL)
+    until(lambda: place.rows()[0]["restarts"] == 1 and place.ready(), "ready again")
+    assert len(place.processes()) == 5, "supervisor, sentinel, gateway, engine and its child"
+    assert finish(run, signal.SIGINT)[0] == 0
+    assert place.processes() == []
 
 
 def test_a_gateway_that_dies_later_comes_back(place: Place) -> None:

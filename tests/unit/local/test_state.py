@@ -2,8 +2,10 @@
 
 import json
 import os
+import signal
 import socket
 import stat
+import subprocess
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
@@ -220,11 +222,16 @@ def test_a_status_of_a_supervisor_that_is_gone_counts_no_more(state: StateFolder
 
 
 def test_a_pid_with_another_start_time_is_another_process() -> None:
-    own = Identity.of(os.getpid())
-    assert own is not None
-    assert own.alive()
-    other = Recorded("x", own.pid, (Identity(own.pid, own.start + 1),))
-    assert kill_leftovers([other]) == []
+    with subprocess.Popen(["sleep", "600"], start_new_session=True) as process:
+        identity = Identity.of(process.pid)
+        assert identity is not None
+        assert identity.alive()
+        other = Recorded("x", identity.pid, (Identity(identity.pid, identity.start + 1),))
+        assert kill_leftovers([other]) == []
+        assert process.poll() is None
+        same = Recorded("x", identity.pid, (identity,))
+        assert kill_leftovers([same]) == [same]
+        assert process.wait() == -signal.SIGKILL
     assert Recorded.from_json(json.loads(json.dumps(other.as_json()))) == other
     assert Recorded.from_json({"name": "x", "pid": 1, "members": "?"}) is None
 
