@@ -13,6 +13,8 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
         if item.path.is_relative_to(Path(__file__).parent):
             item.add_marker(pytest.mark.engine)
             item.add_marker(pytest.mark.timeout(300))
+    # Engines are killed last: a failure there must not look like one elsewhere.
+    items.sort(key=lambda item: item.path.name == "test_faults.py")
 
 
 @pytest.fixture(scope="session")
