@@ -51,7 +51,7 @@ def curl_line(base: str, key: str, model: str, task: str) -> str:
     if task == "generate":
         path = "/v1/chat/completions"
         ask = [{"role": "user", "content": "What is the capital of France?"}]
-        body: dict[str, Any] = {"model": model, "messages": ask, "stream": True}
+        body: dict[str, Any] = {"model": model, "messages": ask, "temperature": 0, "stream": True}
     else:
         path, body = "/v1/embeddings", {"model": model, "input": "A sentence to embed."}
     headers = [f"Authorization: Bearer {key}", "Content-Type: application/json"]

@@ -10,19 +10,18 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
-from functools import partial
 from typing import Any
 
 from slipway.local import plans
 from slipway.local.applying import read_services
 from slipway.local.commands import Commands
 from slipway.local.folders import StateFolder
-from slipway.local.logs import bound
 from slipway.local.plans import GATEWAY, Action, Replica, State, Timing, Wanted
 from slipway.local.ports import FreePorts, reachable, url
 from slipway.local.probes import Probe, answers
 from slipway.local.processes import Identity, Launcher, groups_members
 from slipway.local.progress import clock
+from slipway.local.records import Records
 from slipway.local.replicas import Running, environment_of
 from slipway.local.reports import removed_report, replica_report, service_report, stamp
 from slipway.objects.llmservices import LLMService
@@ -73,9 +72,7 @@ class Supervisor:
         self._phase, self._message = "Starting", ""
         self._was_ready = self._failing = False
         self._stops = 0
-        self._written: dict[str, Any] = {}
-        self._written_at = 0.0
-        self._unsaved = ""
+        self._records = Records(state, say, clock)
 
     @property
     def was_ready(self) -> bool:
@@ -116,7 +113,7 @@ class Supervisor:
         self._launcher.close()
         self._phase = "Failed" if self._failing else "Stopped"
         self._running.clear()
-        self._publish(force=True)
+        self._records.publish(self._report(self._clock()), force=True)
 
     async def _step(self) -> bool:
         """One round; False once nothing is left to wait for."""
@@ -140,7 +137,7 @@ class Supervisor:
                     running.child.kill()
         self._judge(now)
         self._housekeep(now)
-        self._publish()
+        self._records.publish(self._report(now))
         return not (stopping and not self._running)
 
     # --- what is wanted
@@ -199,10 +196,10 @@ class Supervisor:
         match action:
             case plans.Drain():
                 self._enter(running, State.DRAINING, now)
-                self._write_endpoints()
+                self._records.endpoints(self._services, self._running.values())
             case plans.Terminate():
                 self._enter(running, State.STOPPING, now)
-                self._write_endpoints()
+                self._records.endpoints(self._services, self._running.values())
                 if running.child is not None:
                     running.child.terminate()
             case plans.Kill():
@@ -243,8 +240,8 @@ class Supervisor:
             running.reason, running.message = "CannotStart", str(self._state.explain(error))
             self._lost(running, now)
             return
-        self._write_processes()
-        self._write_endpoints()
+        self._records.processes(self._running.values())
+        self._records.endpoints(self._services, self._running.values())
         child.on_exit(lambda code: self._ended(key, code))
         task = asyncio.create_task(self._watch(running))
         self._probes.add(task)
@@ -277,14 +274,15 @@ class Supervisor:
             running.reason = running.message = ""
             self._proven.add((running.replica.group, running.replica.revision))
             if before is State.STARTING:
-                self._remember(running, now)
+                if service := self._revisions.get((running.replica.group, running.replica.revision)):
+                    self._records.started(service, running, now)
                 if self._was_ready:
                     self._say(f"{running.label} is ready.")
             self._refresh_members()
         else:
             running.reason, running.message = "ProbeFailed", "does not answer its health probe"
             self._say(f"{running.label} does not answer its health probe; it gets no requests until it does.")
-        self._write_endpoints()
+        self._records.endpoints(self._services, self._running.values())
         self._wake.set()
 
     def _ended(self, key: Key, code: int) -> None:
@@ -299,7 +297,7 @@ class Supervisor:
             self._launcher.forget(running.child.pid)
         running.child = None
         self._lost(running, now)
-        self._write_processes()
+        self._records.processes(self._running.values())
 
     def _lost(self, running: Running, now: float) -> None:
         """What becomes of a replica whose process is gone."""
@@ -310,7 +308,7 @@ class Supervisor:
             del self._running[before.key]
         else:
             running.replica = after
-        self._write_endpoints()
+        self._records.endpoints(self._services, self._running.values())
         if after is not None and after.state is State.WAITING:
             wait = after.retry_at - now
             self._say(f"{running.label}: {running.message}\n{running.label} starts again in {wait:.0f} s.")
@@ -358,7 +356,7 @@ class Supervisor:
         for name, replicas in sorted(groups.items()):
             if name in self._services:
                 service = self._services[name]
-                reports.append(service_report(service, replicas, now, self._last(service)))
+                reports.append(service_report(service, replicas, now, self._records.last_start(service)))
             else:
                 service = self._revisions[name, replicas[0].replica.revision]
                 reports.append(removed_report(service, replicas, now))
@@ -386,101 +384,21 @@ class Supervisor:
             "services": self._service_reports(now),
         }
 
-    def _publish(self, force: bool = False) -> None:
-        """Write status.json: at once where a state changed, less often for progress alone."""
-        now = self._clock()
-        report = self._report(now)
-        if report == self._written and not self._unsaved:
-            return
-        if not force and now - self._written_at < 0.5 and _states(report) == _states(self._written):
-            return
-        if self._save(lambda: self._state.write_json(self._state.status, report)):
-            self._written, self._written_at = report, now
-
-    def _write_endpoints(self) -> None:
-        endpoints: dict[str, list[dict[str, Any]]] = {name: [] for name in self._services}
-        for running in self._running.values():
-            replica = running.replica
-            if replica.group != GATEWAY and replica.state not in plans.LEAVING and running.child is not None:
-                ready = replica.state is State.READY
-                entry = {"address": running.address, "revision": replica.revision, "ready": ready}
-                endpoints.setdefault(replica.group, []).append(entry)
-        self._save(lambda: self._state.write_json(self._state.endpoints, endpoints))
-
-    def _write_processes(self) -> None:
-        recorded = [running.recorded() for running in self._running.values()]
-        value = {"processes": [each.as_json() for each in recorded if each is not None]}
-        self._save(lambda: self._state.write_json(self._state.processes, value))
-
-    def _save(self, write: Callable[[], None]) -> bool:
-        """Whether `write` worked. What could not be saved is said once, and tried again."""
-        try:
-            write()
-        except OSError as error:
-            message = str(self._state.explain(error))
-            if message != self._unsaved:
-                self._say(message)
-            self._unsaved = message
-            return False
-        return True
-
     def _refresh_members(self) -> None:
         """Remember what the children started, so that it can be found again without them."""
         groups = groups_members([r.child.pid for r in self._running.values() if r.child is not None])
         for running in self._running.values():
             if running.child is not None:
                 running.members = tuple(groups[running.child.pid])
-        self._write_processes()
+        self._records.processes(self._running.values())
 
     def _housekeep(self, now: float) -> None:
         """Now and then: try again what could not be saved, keep logs bounded."""
-        if self._unsaved:
-            self._unsaved = ""
-            self._write_endpoints()
-            self._write_processes()
+        if self._records.retry():
+            self._records.endpoints(self._services, self._running.values())
+            self._records.processes(self._running.values())
         if now - self._housekept < HOUSEKEEPING_S:
             return
         self._housekept = now
         self._refresh_members()
-        for running in self._running.values():
-            if running.tail is not None:
-                self._save(partial(bound, running.tail.path))
-
-    def _remember(self, running: Running, now: float) -> None:
-        """Keep how long this start took, for the next one's ETA."""
-        service = self._revisions.get((running.replica.group, running.replica.revision))
-        if service is None:
-            return
-        over = running.progress.enter("", now)
-        durations = self._state.read_json(self._state.durations)
-        durations[_start_key(service)] = dict(over.durations) | {"total": round(now - over.started, 1)}
-        self._save(lambda: self._state.write_json(self._state.durations, durations))
-
-    def _last(self, service: LLMService) -> dict[str, float]:
-        """How long the stages of the last such start took, in seconds."""
-        value = self._state.read_json(self._state.durations).get(_start_key(service))
-        if not isinstance(value, dict):
-            return {}
-        return {str(k): float(v) for k, v in value.items() if isinstance(v, int | float)}
-
-
-def _start_key(service: LLMService) -> str:
-    engine = service.spec.engine
-    return " ".join((service.spec.model.source, engine.device, engine.dtype, str(engine.tensor_parallel)))
-
-
-def _states(report: dict[str, Any]) -> object:
-    """What of a report is worth a write at once."""
-    return [
-        report.get("supervisor"),
-        report.get("applied"),
-        report.get("gateway", {}).get("state"),
-        [
-            (
-                service["name"],
-                service["state"],
-                [(row["state"], row["restarts"]) for row in service["processes"]],
-            )
-            for service in report.get("services", [])
-        ],
-    ]
+        self._records.bound_logs(self._running.values())

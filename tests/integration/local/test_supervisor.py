@@ -123,7 +123,7 @@ async def test_the_endpoints_are_right_at_once_when_an_engine_ends(run: Run) -> 
     run.apply(service())
     async with run.going(replace(QUICK, backoff_first=600, backoff_most=600)) as supervisor:
         await run.until(lambda: run.row()["state"] == "Ready")
-        assert supervisor.was_ready
+        await run.until(lambda: supervisor.was_ready)
         os.kill(run.row()["pid"], signal.SIGKILL)
         await run.until(lambda: run.row()["state"] == "Waiting")
         assert run.endpoints() == []
