@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from slipway.gateway.auth import Key, Keyring, authenticate
+from slipway.gateway.auth import LONGEST_KEY, Key, Keyring, authenticate
 from slipway.gateway.errors import APIError
 from slipway.gateway.requests import read_head
 from slipway.objects import APIKey
@@ -64,6 +64,13 @@ def refused(authorization: bytes | None, keyring: Keyring = RING) -> bytes:
         who(keyring, authorization)
     assert caught.value.status == 401
     return caught.value.body()
+
+
+def test_a_longer_token_that_begins_with_a_key_is_not_that_key() -> None:
+    longest = "k" * LONGEST_KEY
+    ring = Keyring.of([make("long", longest)])
+    assert who(ring, b"Bearer " + longest.encode()).name == "long"
+    refused(b"Bearer " + longest.encode() + b"x", ring)
 
 
 def test_every_bad_token_gets_the_same_answer() -> None:
