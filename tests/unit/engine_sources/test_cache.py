@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from slipway.engine.sources import DiskFullError, manifests
+from slipway.engine.sources import CacheError, DiskFullError, manifests
 from slipway.engine.sources.cache import Cache, Entry, default_root
 from unit.engine_sources import models
 
@@ -81,6 +81,12 @@ def test_a_disk_that_fills_up_is_told(cache: Cache, number: int) -> None:
         raise OSError(number, "no")
     with pytest.raises(PermissionError), cache.telling_full_disk():
         raise PermissionError
+
+
+def test_a_folder_that_cannot_be_written_is_told(tmp_path: Path) -> None:
+    (tmp_path / "file").write_bytes(b"")
+    with pytest.raises(CacheError, match="SLIPWAY_CACHE"):
+        Cache(tmp_path / "file" / "cache")
 
 
 def test_where_the_cache_is(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -174,4 +174,7 @@ def test_ends_with_the_process_that_started_it(folder: Path, monkeypatch: pytest
             assert process.poll() is None
         assert process.stdin
         process.stdin.close()
-        assert process.wait() == 1
+        try:
+            assert process.wait(timeout=30) == 1
+        finally:
+            process.kill()

@@ -24,6 +24,8 @@ from slipway.engine.sources.cache import Cache
 from slipway.engine.sources.fetching import Fetch
 from slipway.engine.sources.origins import Job
 from unit.engine_sources import models
+from unit.engine_sources.webserver import Resource, WebServer
+from unit.engine_sources.worker import WebOrigin
 
 COMMIT = "0123456789" * 4
 
@@ -180,6 +182,15 @@ def test_what_came_before_a_failure_is_kept(cache: Cache) -> None:
     assert list((cache.root / "partial").glob("*/model/model.safetensors"))
     origin.breaks = None
     assert run(cache, origin)
+
+
+def test_nothing_is_downloaded_that_would_not_fit(tmp_path: Path, web: WebServer) -> None:
+    for name, data in models.files().items():
+        web.resources[f"/{name}"] = Resource(data)
+    full = Cache(tmp_path, free=lambda _: 1 << 20)
+    with pytest.raises(DiskFullError, match=f"1 MB free in {tmp_path}.*SLIPWAY_CACHE"):
+        Fetch("hf://org/name", parse("hf://org/name"), full, lambda _: None, origin=WebOrigin(web.url)).run()
+    assert not list((tmp_path / "partial").rglob("*.safetensors*"))
 
 
 def test_a_cancelled_fetch_does_nothing(cache: Cache) -> None:

@@ -49,6 +49,18 @@ def test_what_an_earlier_attempt_left_is_no_rate() -> None:
     assert reports[-1].eta_s == pytest.approx(9)
 
 
+def test_what_is_skipped_in_between_is_no_rate() -> None:
+    clock, reports = Clock(), list[Progress]()
+    meter = Meter(reports.append, "download", 1000, "m", clock=clock)
+    clock.now = 1
+    meter.add(10)
+    meter.skip(890)
+    clock.now = 2
+    meter.add(10)
+    assert reports[-1].done == 910
+    assert reports[-1].eta_s == pytest.approx(9)
+
+
 def test_counts_from_many_threads() -> None:
     meter = Meter(lambda _: None, "download", None, "m")
 

@@ -28,9 +28,11 @@ REPOSITORY = [
     "original/params.json",
     "pytorch_model.bin",
     "tf_model.h5",
+    "tokenizer.bin",
     "tokenizer.json",
     "tokenizer.model",
     "tokenizer.model.v3",
+    "tokenizer.py",
     "training_args.bin",
 ]
 

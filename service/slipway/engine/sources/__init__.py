@@ -8,6 +8,7 @@ Importing this is light: the libraries of a source are loaded when it is fetched
 
 from slipway.engine.sources.errors import (
     AccessDeniedError,
+    CacheError,
     ConversionError,
     DigestMismatchError,
     DiskFullError,
@@ -27,6 +28,7 @@ from slipway.engine.sources.progress import Progress
 
 __all__ = [
     "AccessDeniedError",
+    "CacheError",
     "ConversionError",
     "DigestMismatchError",
     "DiskFullError",

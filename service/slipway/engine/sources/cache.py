@@ -22,7 +22,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from slipway.engine.sources import locks, manifests
-from slipway.engine.sources.errors import DiskFullError
+from slipway.engine.sources.errors import CacheError, DiskFullError
 from slipway.engine.sources.manifests import Manifest
 
 log = logging.getLogger(__name__)
@@ -69,8 +69,17 @@ class Cache:
     def __init__(self, root: Path, *, free: Callable[[Path], int] = free_space) -> None:
         self.root = root.absolute()
         self._free = free
-        for name in ("sources", "partial", "locks"):
-            (self.root / name).mkdir(parents=True, exist_ok=True)
+        try:
+            for name in ("sources", "partial", "locks"):
+                (self.root / name).mkdir(parents=True, exist_ok=True)
+            tempfile.TemporaryFile(dir=self.root).close()
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise self.full(None) from error
+            raise CacheError(
+                f"The cache of models in {self.root} cannot be written ({error.strerror}): change its owner "
+                "or mode, or set SLIPWAY_CACHE to another folder."
+            ) from error
 
     def lock_path(self, key: str) -> Path:
         return self.root / "locks" / _name(key)

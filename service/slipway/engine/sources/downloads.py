@@ -30,6 +30,13 @@ log = logging.getLogger(__name__)
 
 _ATTEMPTS = 6
 """In a row without a single new byte."""
+_BROKEN_OFF = (
+    urllib.error.URLError,
+    http.client.HTTPException,
+    ssl.SSLError,
+    ConnectionError,
+    TimeoutError,
+)
 _CHUNK = 256 << 10
 _TIMEOUT_S = 30.0
 _LONGEST_WAIT_S = 60.0
@@ -125,8 +132,13 @@ class _Download:
                     delay = _retry_after(error.headers)
                 failures += 1
                 reason = f"the server answered {error.code}"
-            except (urllib.error.URLError, http.client.HTTPException, ConnectionError, TimeoutError) as error:
+            except _BROKEN_OFF as error:
                 # An OSError of the disk is none of these, and goes up.
+                if isinstance(getattr(error, "reason", error), ssl.SSLCertVerificationError):
+                    raise UnreachableError(
+                        f"{_shown(self._url)} has a certificate that this machine does not trust ({error}): "
+                        "let SSL_CERT_FILE name a bundle with its authority."
+                    ) from error
                 failures = 1 if self._have() > before else failures + 1
                 reason = str(getattr(error, "reason", error)) or type(error).__name__
             if failures >= _ATTEMPTS:
@@ -158,7 +170,7 @@ class _Download:
         check(self._job.cancelled)
         have = self._have()
         if have and have == self._size:
-            self._count(have)
+            self._start_at(have)
             return
         with self._open(have) as response:
             if response.status == 206:
@@ -176,7 +188,7 @@ class _Download:
             if self._meter is None:
                 name = self._part.name.removesuffix(".part")
                 self._meter = Meter(self._job.report, "download", total, f"downloading {name}")
-            self._count(have)
+            self._start_at(have)
             # Unbuffered: what arrived outlives the process.
             with self._part.open("r+b" if have else "wb", buffering=0) as file:
                 file.seek(have)
@@ -212,12 +224,14 @@ class _Download:
             check(self._job.cancelled)
             file.write(chunk)
             copied += len(chunk)
-            self._count(self._counted + len(chunk))
+            self._counted += len(chunk)
+            if self._meter is not None:
+                self._meter.add(len(chunk))
         return copied
 
-    def _count(self, have: int) -> None:
+    def _start_at(self, have: int) -> None:
         if self._meter is not None:
-            self._meter.add(have - self._counted)
+            self._meter.skip(have - self._counted)
         self._counted = have
 
     def _have(self) -> int:

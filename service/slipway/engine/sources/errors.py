@@ -10,6 +10,7 @@ SourceError
 ├── UnsafeArchiveError       an archive or a list of files that would write outside its folder
 ├── UnsafeWeightsError       weights that only unpickling could load
 ├── NotAModelError           no config.json, or no weights
+├── CacheError               the cache's folder cannot be written
 ├── DiskFullError            not enough room for the cache
 ├── MissingDependencyError   this environment lacks a library that is needed
 ├── ConversionError          a GGUF file that could not be converted
@@ -57,6 +58,10 @@ class UnsafeWeightsError(SourceError):
 
 class NotAModelError(SourceError):
     """No config.json, or no weights."""
+
+
+class CacheError(SourceError):
+    """The cache's folder cannot be written."""
 
 
 class DiskFullError(SourceError):

@@ -100,7 +100,7 @@ class HubOrigin:
             target = model / file.target
             if target.exists():
                 # Complete: it got its name after it was verified.
-                meter.add(target.stat().st_size)
+                meter.skip(target.stat().st_size)
                 return
             target.parent.mkdir(parents=True, exist_ok=True)
             url = hf_hub_url(self._address.repo, file.name, revision=self._commit, endpoint=_endpoint())
@@ -121,7 +121,12 @@ class HubOrigin:
         for name, target in chosen.items():
             check(job.cancelled)
             (model / target).parent.mkdir(parents=True, exist_ok=True)
-            shutil.copyfile(snapshot / name, model / target)
+            source = (snapshot / name).resolve()
+            try:
+                os.link(source, model / target)
+            except OSError:
+                # Another file system, or one without links.
+                shutil.copyfile(source, model / target)
 
     def _chosen(self, names: list[str]) -> dict[str, str]:
         """The files to take, and the names they get."""

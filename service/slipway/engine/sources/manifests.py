@@ -77,9 +77,10 @@ class Manifest:
 
 
 def files_of(folder: Path) -> list[str]:
-    """Paths of all regular files below `folder`, relative to it, sorted, without the manifest."""
+    """Paths of all files below `folder`, relative to it, sorted, without the manifest and hidden folders."""
     found = []
-    for root, _, names in os.walk(folder):
+    for root, folders, names in os.walk(folder):
+        folders[:] = [name for name in folders if not name.startswith(".")]
         for name in names:
             path = Path(root, name)
             if path.is_file():

@@ -66,6 +66,12 @@ class Meter:
         with self._lock:
             self._move(self._done + count)
 
+    def skip(self, count: int) -> None:
+        """Count bytes that an earlier attempt brought; they say nothing of the rate."""
+        with self._lock:
+            self._counted += count
+            self._move(self._done + count)
+
     def move(self, done: int) -> None:
         """Set the count."""
         with self._lock:

@@ -29,6 +29,7 @@ from slipway.engine.sources.errors import (
     UnreachableError,
 )
 from slipway.engine.sources.origins import Job
+from slipway.engine.sources.paths import require_safe
 from slipway.engine.sources.progress import check, wait
 from slipway.engine.sources.wheels import extract
 
@@ -93,7 +94,7 @@ class PypiOrigin:
         if self._wheel is None:
             raise RuntimeError("resolve() comes first")
         parts = urlsplit(self._wheel.url)
-        name = Path(unquote(parts.path)).name
+        name = require_safe(Path(unquote(parts.path)).name, self._wheel.url)
         if parts.scheme == "file":
             return Path(unquote(parts.path))
         if parts.scheme not in ("http", "https"):

@@ -116,12 +116,12 @@ class S3Origin:
         target = model / item.name
         if target.exists():
             # Complete: it got its name when its last byte was there.
-            meter.add(item.size)
+            meter.skip(item.size)
             return
         target.parent.mkdir(parents=True, exist_ok=True)
         part = target.with_name(f"{target.name}.part")
         with part.open("ab") as file:
-            meter.add(file.tell())
+            meter.skip(file.tell())
             for chunk in self._chunks(item, file.tell(), job):
                 file.write(chunk)
                 meter.add(len(chunk))
