@@ -72,7 +72,7 @@ format: dev ## Format the code and mend what the linter can mend.
 lint: dev ## Formatter, linter, types, import layers.
 	@$(DEV)/ruff format -q --check . && $(DEV)/ruff check -q .
 	@$(DEV)/mypy && $(DEV)/mypy tests loadtests
-	@$(DEV)/lint-imports --no-timing
+	@$(DEV)/lint-imports
 
 .PHONY: unit
 unit: dev ## The unit tests.

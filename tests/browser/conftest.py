@@ -25,6 +25,9 @@ FLAGS = [
 ]
 PATIENCE_MS = 5_000
 REAL = os.environ.get("SLIPWAY_CONSOLE_URL")
+SHORT_ANSWERS = """
+if (location.protocol === 'http:') localStorage.setItem('slipway.settings', JSON.stringify({ instructions: '', parameters: { max_tokens: '150' } }));
+"""
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -87,7 +90,7 @@ def long_question(request: pytest.FixtureRequest) -> str:
     if not REAL:
         script: Script = request.getfixturevalue("script")
         script.answers.append(Answer(["one ", "two ", "three "], hold_at=2))
-    return "Count from one to three hundred in words, one a line."
+    return "Tell me a long story about a ship and its crew."
 
 
 @pytest.fixture
@@ -99,12 +102,16 @@ def complaints() -> Iterator[Complaints]:
 
 
 @pytest.fixture
-def context(browser: Browser, complaints: Complaints) -> Iterator[BrowserContext]:
+def context(
+    request: pytest.FixtureRequest, browser: Browser, complaints: Complaints
+) -> Iterator[BrowserContext]:
     """A browser profile that nothing was stored in, with a clipboard."""
     context = browser.new_context(viewport={"width": 1280, "height": 800})
     context.grant_permissions(["clipboard-read", "clipboard-write"])
     context.set_default_timeout(PATIENCE_MS)
     complaints.listen(context)
+    if REAL and "long_question" not in request.fixturenames:
+        context.add_init_script(SHORT_ANSWERS)  # A small model left to itself can go on for a minute.
     yield context
     context.close()
 
