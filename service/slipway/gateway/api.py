@@ -14,7 +14,7 @@ from slipway import __version__
 from slipway.gateway.auth import Key, authenticate
 from slipway.gateway.catalog import Catalog, Model
 from slipway.gateway.console_files import ConsoleFiles
-from slipway.gateway.errors import APIError, invalid_request, model_not_found
+from slipway.gateway.errors import APIError, internal_error, invalid_request, model_not_found
 from slipway.gateway.metrics import CONTENT_TYPE, Metrics
 from slipway.gateway.openapi import document
 from slipway.gateway.requests import read_head
@@ -131,6 +131,7 @@ def make_api(
     app.add_exception_handler(APIError, _api_error)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
+    app.add_exception_handler(Exception, _fault)
     return app
 
 
@@ -157,6 +158,10 @@ async def _http_error(request: Request, error: Exception) -> Response:
     if error.status_code == 404:
         return error_response(APIError(404, "not_found", "There is nothing at this path; see /openapi.json."))
     return error_response(APIError(error.status_code, "http_error", "The request was refused."))
+
+
+async def _fault(request: Request, error: Exception) -> Response:
+    return error_response(internal_error())  # Starlette raises it again, and the front door logs it.
 
 
 async def _validation_error(request: Request, error: Exception) -> Response:

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable, Mapping, MutableMapping
 from typing import Any, Protocol
 
 from slipway.gateway.connections import EXTENSION
-from slipway.gateway.errors import internal_error
+from slipway.gateway.errors import JSON, internal_error
 from slipway.gateway.requests import Receive, Scope, Send, read_head
 from slipway.gateway.routes import Route
 from slipway.gateway.serving import Serving
@@ -50,12 +50,13 @@ class FrontDoor:
             await self._live(receive, send)
 
     async def _other(self, request_id: bytes, scope: Scope, receive: Receive, send: Send) -> None:
-        begun = False
+        status = 0
+        started = self._serving.clock()
 
         async def send_with_id(message: MutableMapping[str, Any]) -> None:
-            nonlocal begun
+            nonlocal status
             if message["type"] == "http.response.start":
-                begun = True
+                status = message["status"]
                 message["headers"] = [
                     *message.get("headers", ()),
                     (b"x-request-id", request_id),
@@ -63,26 +64,29 @@ class FrontDoor:
                 ]
             await send(message)
 
+        log = self._serving.log
         try:
             await self._rest(scope, receive, send_with_id)
         except Exception as error:
-            self._serving.log.write(
-                "error", "failed", f"{type(error).__name__}: {error}", request_id=request_id.decode()
-            )
-            if begun:
-                return
-            body = internal_error().body()
-            await send_with_id(
+            log.write("error", "failed", f"{type(error).__name__}: {error}", request_id=request_id.decode())
+            if not status:
+                await self._send_fault(send_with_id)
+        if scope["path"].startswith("/v1/"):
+            log.request(
                 {
-                    "type": "http.response.start",
-                    "status": 500,
-                    "headers": [
-                        (b"content-type", b"application/json"),
-                        (b"content-length", b"%d" % len(body)),
-                    ],
+                    "request_id": request_id.decode(),
+                    "route": scope["path"][:128],
+                    "status": status,
+                    "seconds": round(self._serving.clock() - started, 6),
                 }
             )
-            await send({"type": "http.response.body", "body": body, "more_body": False})
+
+    @staticmethod
+    async def _send_fault(send: Send) -> None:
+        body = internal_error().body()
+        headers = [JSON, (b"content-length", b"%d" % len(body))]
+        await send({"type": "http.response.start", "status": 500, "headers": headers})
+        await send({"type": "http.response.body", "body": body, "more_body": False})
 
     async def _live(self, receive: Receive, send: Send) -> None:
         while True:

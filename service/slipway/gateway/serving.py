@@ -308,6 +308,8 @@ class Serving:
         tail = UsageTail()
         try:
             data = await answer.read()
+            if not data:
+                raise BadAnswerError("an answer without a body")
         except UpstreamError as error:
             self._log_fault(record, error)
             raise fault(error) from None
@@ -404,7 +406,7 @@ class Serving:
         body_read = client.body_complete or await drain(record.head, receive)
         data = error.body()
         headers = [
-            JSON_TYPE,
+            errors.JSON,
             (b"content-length", b"%d" % len(data)),
             (b"x-request-id", record.head.request_id),
             *record.headers,
@@ -469,7 +471,6 @@ class Serving:
         )
 
 
-JSON_TYPE = errors.JSON
 _STREAM: Headers = [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
 
 

@@ -366,6 +366,22 @@ async def test_every_request_has_one_line_without_prompt_or_key(
     assert "sk-test" not in text
 
 
+async def test_a_fault_behind_the_front_door_is_an_envelope_too(start: Start) -> None:
+    gateway = await start()
+
+    def broken() -> bytes:
+        raise RuntimeError("secret detail")
+
+    gateway.gateway.metrics.scrape = broken  # type: ignore[method-assign]
+    reply = await gateway.call("/metrics", key=None)
+    assert (reply.status, reply.error["code"]) == (500, "internal_error")
+    assert b"secret" not in reply.body
+    gateway.gateway.log.flush()
+    assert "secret detail" in gateway.output.getvalue()
+    gateway.output.seek(0)
+    gateway.output.truncate()
+
+
 async def test_the_engines_key_is_optional_and_taken_up(start: Start, start_upstream: StartUpstream) -> None:
     upstream = await start_upstream()
     gateway = await start(upstream)

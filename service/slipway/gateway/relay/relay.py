@@ -135,6 +135,8 @@ class Relay:
         tried: set[str] = set()
         failure: UpstreamError | None = None
         while call.attempts < self.limits.attempts:
+            if call.gone:
+                raise ClientGoneError
             address = await self._admit(call, tried)
             if address is None:
                 break
