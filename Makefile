@@ -93,3 +93,13 @@ test: test-packages envs dev ## Everything: lint, unit, integration (real engine
 .PHONY: clean
 clean: ## Remove the environments and caches of this checkout (models stay in their cache).
 	@rm -rf $(ENVS) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache tests/integration/node/node_modules
+
+# --- images ----------------------------------------------------------------------------------
+
+TARGET ?= gateway
+VERSION := $(shell sed -n 's/^version = "\(.*\)"$$/\1/p' pyproject.toml)
+IMAGE ?= slipway-$(TARGET):$(VERSION)
+
+.PHONY: image
+image: ## Build an image with docker, podman or buildah: TARGET=gateway, engine-cpu, engine-gpu, training; BASE=IMAGE.
+	@BASE=$(BASE) VLLM_IMAGE=$(VLLM_IMAGE) BUILDER=$(BUILDER) scripts/image $(TARGET) $(IMAGE) $(ARGS)
