@@ -16,8 +16,13 @@ from slipway.cli.options import sentences, state_option
 @click.argument("model", required=False)
 @click.option("-m", "--message", metavar="TEXT", help="Ask this, print the answer, end.")
 @click.option("--system", metavar="TEXT", help="What the model is told about how to answer.")
-@click.option("--temperature", type=click.FloatRange(0, 2), help="0: the likeliest words, more: more varied.")
-@click.option("--max-tokens", type=click.IntRange(min=1), help="Longest answer, in tokens.")
+@click.option(
+    "--temperature",
+    type=click.FloatRange(0, 2),
+    metavar="0..2",
+    help="0: the likeliest words, more: more varied.",
+)
+@click.option("--max-tokens", type=click.IntRange(min=1), metavar="N", help="Longest answer, in tokens.")
 @state_option
 @url_options
 @sentences
@@ -34,7 +39,8 @@ def command(
     """Talk to a served model; the answer streams.
 
     MODEL is the first that the key may call if left out. Without --message a conversation begins, which
-    ends with Ctrl-D; Ctrl-C stops an answer. Text piped in is asked as one message.
+    ends with Ctrl-D; Ctrl-C stops an answer. Text piped in is asked as one message; --system says what to
+    do with it.
 
     \b
     Examples:
@@ -43,9 +49,10 @@ def command(
       git diff | slipway chat --system 'Write a commit message for this diff.'
     """
     door = gateway(state, url, api_key)
-    piped = "" if sys.stdin.isatty() else sys.stdin.read()
-    asked = "\n\n".join(part for part in (message, piped.strip()) if part)
-    if not asked and not sys.stdin.isatty():
+    typed = sys.stdin.isatty()
+    # With --message the input is left alone: it may be a pipe that nobody closes.
+    asked = message or ("" if typed else sys.stdin.read().strip())
+    if not asked and not typed:
         raise click.ClickException("Nothing was asked: standard input is empty, and there is no --message.")
     chat = Chat(door, model or _first(door), system, temperature, max_tokens)
     if asked:

@@ -10,7 +10,7 @@ from slipway.cli.options import output_option, print_json, print_table, sentence
 
 @click.group()
 def command() -> None:
-    """Create, list and revoke API keys. A running gateway takes changes up at once."""
+    """Create, list and revoke API keys. A running gateway takes changes up within a second."""
 
 
 @command.command()
@@ -25,9 +25,13 @@ def command() -> None:
     metavar="GLOB",
     help="Models it may call; may be given more than once.  [default: *]",
 )
-@click.option("--requests-per-minute", type=click.IntRange(min=1), help="Requests in any 60 seconds.")
-@click.option("--tokens-per-minute", type=click.IntRange(min=1), help="Tokens in any 60 seconds.")
-@click.option("--max-parallel", type=click.IntRange(min=1), help="Requests at the same time.")
+@click.option(
+    "--requests-per-minute", type=click.IntRange(min=1), metavar="N", help="Requests in any 60 seconds."
+)
+@click.option(
+    "--tokens-per-minute", type=click.IntRange(min=1), metavar="N", help="Tokens in any 60 seconds."
+)
+@click.option("--max-parallel", type=click.IntRange(min=1), metavar="N", help="Requests at the same time.")
 @click.option(
     "--expires-in", metavar="TIME", help="How long it works: 90m, 12h, 30d, 4w.  [default: for ever]"
 )
@@ -40,7 +44,7 @@ def create(name: str, state: Path | None, expires_in: str | None, output: str, *
 
     \b
     Example:
-      slipway key create ci --owner platform --model 'smol*' --requests-per-minute 60 --expires-in 30d
+      slipway key create ci --owner platform --model 'smol*' --expires-in 30d
     """
     from slipway.local.keyrings import await_gateway, create_key
 
@@ -59,7 +63,10 @@ def create(name: str, state: Path | None, expires_in: str | None, output: str, *
 @output_option
 @sentences
 def list_(state: Path | None, output: str) -> None:
-    """List the keys, their owners and limits; the keys themselves are not kept."""
+    """List the keys: owners, limits, state.
+
+    The keys themselves are not kept.
+    """
     from slipway.local.applying import read_keys
     from slipway.local.keyrings import state_of_key
     from slipway.local.keys import MANAGED_BY
@@ -93,7 +100,7 @@ def list_(state: Path | None, output: str) -> None:
 @state_option
 @sentences
 def revoke(name: str, state: Path | None) -> None:
-    """Revoke the key NAME: it stops working at once and for good."""
+    """Revoke the key NAME for good."""
     from slipway.local.keyrings import revoke_key
 
     from_file = revoke_key(state_folder(state), name)

@@ -24,7 +24,12 @@ MOST_MISTAKES = 40
 )
 @state_option
 @click.option("--host", help="Address the gateway listens on.  [default: 127.0.0.1]")
-@click.option("--port", type=click.IntRange(1, 65535), help="Port the gateway listens on.  [default: 8000]")
+@click.option(
+    "--port",
+    type=click.IntRange(1, 65535),
+    metavar="PORT",
+    help="Port the gateway listens on.  [default: 8000]",
+)
 @click.option("-d", "--detach", is_flag=True, help="Leave the run in the background once all is ready.")
 @click.option(
     "--timeout",

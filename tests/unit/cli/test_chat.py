@@ -24,6 +24,8 @@ class Server:
     status: int = 200
     body: bytes = b""
     url: str = ""
+    held: threading.Event = field(default_factory=threading.Event)
+    """An answer's last line is sent when this is set."""
     asked: list[dict[str, Any]] = field(default_factory=list)
     keys: list[str | None] = field(default_factory=list)
 
@@ -52,11 +54,17 @@ def server() -> Iterator[Server]:
             state.keys.append(self.headers.get("Authorization"))
             self.send_response(state.status)
             self.end_headers()
-            self.wfile.write(state.body if state.status != 200 else body)
+            body = state.body if state.status != 200 else body
+            head, cut, last = body.rpartition(b"data: [DONE]")
+            self.wfile.write(head)
+            self.wfile.flush()
+            state.held.wait(30)
+            self.wfile.write(cut + last)
 
         def log_message(self, format: str, *args: object) -> None:
             pass
 
+    state.held.set()
     httpd = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
     state.url = f"http://127.0.0.1:{httpd.server_port}"
     thread = threading.Thread(target=httpd.serve_forever, kwargs={"poll_interval": 0.01})
@@ -89,11 +97,25 @@ def test_one_question_is_answered_by_the_first_model(server: Server) -> None:
     assert server.keys == ["Bearer sk-x", "Bearer sk-x"]
 
 
-def test_piped_text_joins_the_message(server: Server) -> None:
-    shown = slipway(server, "chat", "m2", "-m", "Sum up:", piped="a text\n")
-    assert shown.exit_code == 0
+def test_piped_text_is_one_message(server: Server) -> None:
+    shown = slipway(server, "chat", "m2", piped="a\ntext\n")
+    assert (shown.exit_code, shown.stdout) == (0, "Paris.\n")
     assert server.asked[0]["model"] == "m2"
-    assert server.asked[0]["messages"] == [{"role": "user", "content": "Sum up:\n\na text"}]
+    assert server.asked[0]["messages"] == [{"role": "user", "content": "a\ntext"}]
+
+
+def test_with_a_message_the_input_is_left_alone(server: Server) -> None:
+    assert slipway(server, "chat", "m2", "-m", "Where?", piped="a text\n").exit_code == 0
+    assert server.asked[0]["messages"] == [{"role": "user", "content": "Where?"}]
+
+
+def test_the_answer_is_shown_as_it_comes(server: Server) -> None:
+    server.body = events("Par")
+    server.held.clear()
+    pieces = Gateway(server.url, None).chat({})
+    assert next(pieces) == "Par", "the server has not ended its answer yet"
+    server.held.set()
+    assert list(pieces) == []
 
 
 def test_nothing_asked_is_said(server: Server) -> None:
