@@ -18,13 +18,17 @@ ARG VLLM_IMAGE=vllm/vllm-openai:v0.32.0
 
 FROM ${BASE} AS tools
 # Certificates are those of the base image, so that one made for a network with an authority of its own works.
-ENV PIP_CERT=/etc/ssl/certs/ca-certificates.crt SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt
-COPY locks/uv.txt /opt/locks/uv.txt
+ENV PIP_CERT=/etc/ssl/certs/ca-certificates.crt \
+    SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt \
+    UV_CACHE_DIR=/cache/uv \
+    UV_LINK_MODE=copy \
+    UV_PYTHON_DOWNLOADS=never
+COPY locks/uv.txt /locks/uv.txt
 RUN python3 -m venv /opt/uv \
- && /opt/uv/bin/python -m pip install -q --no-cache-dir --disable-pip-version-check --require-hashes -r /opt/locks/uv.txt
+ && /opt/uv/bin/python -m pip install -q --no-cache-dir --disable-pip-version-check --require-hashes -r /locks/uv.txt
+ENV PATH=/opt/uv/bin:$PATH
 
 FROM tools AS wheel
-ENV UV_CACHE_DIR=/cache/uv UV_LINK_MODE=copy UV_PYTHON_DOWNLOADS=never
 WORKDIR /src
 # What builds the wheel comes from the development lock, its hashes checked as well.
 COPY locks/dev.txt locks/dev.txt
@@ -32,7 +36,12 @@ COPY pyproject.toml README.md LICENSE ./
 COPY service service
 COPY operator operator
 RUN --mount=type=cache,id=slipway-uv,target=/cache/uv \
-    /opt/uv/bin/uv build -q --wheel --build-constraints locks/dev.txt --require-hashes --out-dir /dist
+    uv build -q --wheel --build-constraints locks/dev.txt --require-hashes --out-dir /dist
+
+# Slipway itself, as a tree to be laid over an environment at /opt/slipway.
+FROM wheel AS code
+RUN uv venv -q --python python3 /opt/slipway \
+ && uv pip install -q --no-cache --no-index --no-deps --compile-bytecode --python /opt/slipway/bin/python --prefix /code /dist/*.whl
 
 
 # --- what gateway, engine on a CPU and training share -----------------------------------------
@@ -58,19 +67,15 @@ ENTRYPOINT ["slipway"]
 
 # --- gateway and operator --------------------------------------------------------------------
 
+FROM tools AS gateway-packages
+COPY locks/gateway.txt /locks/gateway.txt
+RUN --mount=type=cache,id=slipway-uv,target=/cache/uv \
+    uv venv -q --python python3 /opt/slipway \
+ && uv pip sync -q --compile-bytecode --require-hashes --python /opt/slipway/bin/python /locks/gateway.txt
+
 FROM runtime AS gateway
-ARG SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt
-ARG UV_CACHE_DIR=/cache/uv
-ARG UV_LINK_MODE=copy
-ARG UV_PYTHON_DOWNLOADS=never
-COPY locks/gateway.txt /opt/locks/gateway.txt
-RUN --mount=type=bind,from=tools,source=/opt/uv,target=/opt/uv \
-    --mount=type=cache,id=slipway-uv,target=/cache/uv \
-    /opt/uv/bin/uv venv -q --python "$(command -v python3)" /opt/slipway \
- && /opt/uv/bin/uv pip sync -q --compile-bytecode --require-hashes --python /opt/slipway/bin/python /opt/locks/gateway.txt
-COPY --from=wheel /dist /opt/dist
-RUN --mount=type=bind,from=tools,source=/opt/uv,target=/opt/uv \
-    /opt/uv/bin/uv pip install -q --no-cache --no-index --no-deps --compile-bytecode --python /opt/slipway/bin/python /opt/dist/*.whl
+COPY --from=gateway-packages /opt/slipway /opt/slipway
+COPY --from=code /code /opt/slipway
 # Inside a container, listening on loopback alone would reach nobody.
 ENV SLIPWAY_GATEWAY_HOST=0.0.0.0
 EXPOSE 8000
@@ -90,23 +95,19 @@ LABEL org.opencontainers.image.title="slipway-gateway" \
 
 # --- engine on a CPU -------------------------------------------------------------------------
 
+FROM tools AS engine-cpu-packages
+COPY locks/engine-cpu.txt /locks/engine-cpu.txt
+RUN --mount=type=cache,id=slipway-uv,target=/cache/uv \
+    uv venv -q --python python3 /opt/slipway \
+ && uv pip sync -q --compile-bytecode --require-hashes --python /opt/slipway/bin/python /locks/engine-cpu.txt
+
 FROM runtime AS engine-cpu
-ARG SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt
-ARG UV_CACHE_DIR=/cache/uv
-ARG UV_LINK_MODE=copy
-ARG UV_PYTHON_DOWNLOADS=never
 # Without libnuma, vLLM's own library does not load, and it says so only when a model is to be loaded.
 RUN apt-get update -qq \
  && apt-get install -qq -y --no-install-recommends libnuma1 \
  && rm -rf /var/lib/apt/lists/*
-COPY locks/engine-cpu.txt /opt/locks/engine-cpu.txt
-RUN --mount=type=bind,from=tools,source=/opt/uv,target=/opt/uv \
-    --mount=type=cache,id=slipway-uv,target=/cache/uv \
-    /opt/uv/bin/uv venv -q --python "$(command -v python3)" /opt/slipway \
- && /opt/uv/bin/uv pip sync -q --compile-bytecode --require-hashes --python /opt/slipway/bin/python /opt/locks/engine-cpu.txt
-COPY --from=wheel /dist /opt/dist
-RUN --mount=type=bind,from=tools,source=/opt/uv,target=/opt/uv \
-    /opt/uv/bin/uv pip install -q --no-cache --no-index --no-deps --compile-bytecode --python /opt/slipway/bin/python /opt/dist/*.whl
+COPY --from=engine-cpu-packages /opt/slipway /opt/slipway
+COPY --from=code /code /opt/slipway
 EXPOSE 8001
 USER 10001:10001
 VOLUME /var/lib/slipway
@@ -122,27 +123,27 @@ LABEL org.opencontainers.image.title="slipway-engine-cpu" \
 
 # --- engine on GPUs --------------------------------------------------------------------------
 # Needs vLLM's image, which holds CUDA, vLLM and their tested versions; where it cannot be pulled, this
-# target cannot be built. What `slipway engine` needs beyond it goes into an environment beside it that sees
+# target is not built. What `slipway engine` needs beyond it goes into an environment beside it that sees
 # it: packages that the image has stay as they are, the others come from the lock.
 
+FROM ${VLLM_IMAGE} AS engine-gpu-packages
+ENV SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt UV_CACHE_DIR=/cache/uv UV_LINK_MODE=copy
+COPY --from=tools /opt/uv/bin/uv /opt/uv/bin/uv
+COPY scripts/lacking locks/engine-gpu.txt /locks/
+RUN --mount=type=cache,id=slipway-uv,target=/cache/uv \
+    python3 -c 'import importlib.metadata as m; print("vLLM", m.version("vllm"))' \
+ && python3 /locks/lacking /locks/engine-gpu.txt > /locks/lacking.txt \
+ && python3 -m venv --without-pip --system-site-packages /opt/slipway \
+ && /opt/uv/bin/uv pip install -q --no-deps --compile-bytecode --require-hashes --python /opt/slipway/bin/python -r /locks/lacking.txt
+
+FROM engine-gpu-packages AS engine-gpu-code
+COPY --from=wheel /dist /dist
+RUN /opt/uv/bin/uv pip install -q --no-cache --no-index --no-deps --compile-bytecode --python /opt/slipway/bin/python --prefix /code /dist/*.whl
+
 FROM ${VLLM_IMAGE} AS engine-gpu
-ARG SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt
-ARG UV_LINK_MODE=copy
-ARG UV_CACHE_DIR=/cache/uv
-ARG UV_PYTHON_DOWNLOADS=never
 RUN groupadd --gid 10001 slipway \
  && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /var/lib/slipway --shell /usr/sbin/nologin slipway \
  && install -d -o slipway -g slipway -m 0755 /var/lib/slipway
-COPY scripts/lacking locks/engine-gpu.txt /opt/locks/
-RUN --mount=type=bind,from=tools,source=/opt/uv,target=/opt/uv \
-    --mount=type=cache,id=slipway-uv,target=/cache/uv \
-    python3 -c 'import importlib.metadata as m; print("vLLM", m.version("vllm"))' \
- && python3 /opt/locks/lacking /opt/locks/engine-gpu.txt > /opt/locks/installed.txt \
- && python3 -m venv --without-pip --system-site-packages /opt/slipway \
- && /opt/uv/bin/uv pip install -q --no-deps --compile-bytecode --require-hashes --python /opt/slipway/bin/python -r /opt/locks/installed.txt
-COPY --from=wheel /dist /opt/dist
-RUN --mount=type=bind,from=tools,source=/opt/uv,target=/opt/uv \
-    /opt/uv/bin/uv pip install -q --no-cache --no-index --no-deps --compile-bytecode --python /opt/slipway/bin/python /opt/dist/*.whl
 ENV PATH=/opt/slipway/bin:$PATH \
     PYTHONUNBUFFERED=1 \
     PYTHONDONTWRITEBYTECODE=1 \
@@ -154,10 +155,12 @@ ENV PATH=/opt/slipway/bin:$PATH \
     VLLM_CACHE_ROOT=/var/lib/slipway/cache/vllm \
     HF_HOME=/var/lib/slipway/cache/huggingface
 WORKDIR /var/lib/slipway
+ENTRYPOINT ["slipway"]
+COPY --from=engine-gpu-packages /opt/slipway /opt/slipway
+COPY --from=engine-gpu-code /code /opt/slipway
 EXPOSE 8001
 USER 10001:10001
 VOLUME /var/lib/slipway
-ENTRYPOINT ["slipway"]
 CMD ["engine", "--help"]
 ARG VERSION=0.0.0
 ARG REVISION=unknown
@@ -170,19 +173,15 @@ LABEL org.opencontainers.image.title="slipway-engine-gpu" \
 
 # --- training --------------------------------------------------------------------------------
 
+FROM tools AS training-packages
+COPY locks/training.txt /locks/training.txt
+RUN --mount=type=cache,id=slipway-uv,target=/cache/uv \
+    uv venv -q --python python3 /opt/slipway \
+ && uv pip sync -q --compile-bytecode --require-hashes --python /opt/slipway/bin/python /locks/training.txt
+
 FROM runtime AS training
-ARG SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt
-ARG UV_CACHE_DIR=/cache/uv
-ARG UV_LINK_MODE=copy
-ARG UV_PYTHON_DOWNLOADS=never
-COPY locks/training.txt /opt/locks/training.txt
-RUN --mount=type=bind,from=tools,source=/opt/uv,target=/opt/uv \
-    --mount=type=cache,id=slipway-uv,target=/cache/uv \
-    /opt/uv/bin/uv venv -q --python "$(command -v python3)" /opt/slipway \
- && /opt/uv/bin/uv pip sync -q --compile-bytecode --require-hashes --python /opt/slipway/bin/python /opt/locks/training.txt
-COPY --from=wheel /dist /opt/dist
-RUN --mount=type=bind,from=tools,source=/opt/uv,target=/opt/uv \
-    /opt/uv/bin/uv pip install -q --no-cache --no-index --no-deps --compile-bytecode --python /opt/slipway/bin/python /opt/dist/*.whl
+COPY --from=training-packages /opt/slipway /opt/slipway
+COPY --from=code /code /opt/slipway
 USER 10001:10001
 VOLUME /var/lib/slipway
 CMD ["--help"]
