@@ -1,6 +1,5 @@
 """The programs that a local run starts."""
 
-from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -10,7 +9,6 @@ from slipway.local.errors import EngineMissingError
 from slipway.objects.llmservices import LLMService
 from slipway.objects.loading import Loaded, load
 
-NOW = datetime(2030, 1, 1, tzinfo=UTC)
 SERVICE = """
 apiVersion: slipway.dev/v1alpha1
 kind: LLMService
@@ -21,21 +19,10 @@ spec:
   adapters: [{name: b, source: "s3://x/y"}]
 ---
 """
-KEY = """
-apiVersion: slipway.dev/v1alpha1
-kind: APIKey
-metadata: {name: key}
-spec: {owner: me, limits: {requestsPerMinute: 5}}
----
-"""
 
 
 def objects(*texts: str) -> Loaded:
     return load("".join(texts).encode(), "f.yaml")
-
-
-def named(name: str) -> str:
-    return KEY.replace("name: key", f"name: {name}")
 
 
 def test_commands_put_the_address_before_the_flags_of_vllm() -> None:
