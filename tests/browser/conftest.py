@@ -26,7 +26,8 @@ FLAGS = [
 PATIENCE_MS = 5_000
 REAL = os.environ.get("SLIPWAY_CONSOLE_URL")
 SHORT_ANSWERS = """
-if (location.protocol === 'http:') localStorage.setItem('slipway.settings', JSON.stringify({ instructions: '', parameters: { max_tokens: '150' } }));
+const settings = { instructions: '', parameters: { max_tokens: '150' } };
+if (location.protocol === 'http:') localStorage.setItem('slipway.settings', JSON.stringify(settings));
 """
 
 
