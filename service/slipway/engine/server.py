@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from slipway.engine import reports
+from slipway.engine.draining import SignalCallbacks
 from slipway.engine.environments import engine_environment, find_device, gomp_library, memory_limit
 from slipway.engine.failures import FirstError, explain
 from slipway.engine.options import EngineOptions, check_args, vllm_flags
@@ -48,7 +49,11 @@ def run(options: EngineOptions) -> int:
             chat_template=other_template,
         )
         reports.progress("load", f"Loading {options.name}")
-        _serve(flags)
+        if not _serve(flags):
+            reports.failed(
+                "EngineDied", f"vLLM's engine stopped unasked. {first_error.text or 'See the lines above.'}"
+            )
+            return 1
     except KeyboardInterrupt:
         return 0
     except SystemExit as stop:  # vLLM's argument parser ends so; its words are on standard error.
@@ -128,8 +133,8 @@ def _import_vllm(options: EngineOptions, device: Any) -> None:
     reports.write("imported", "Imported vLLM", seconds=round(time.monotonic() - started, 1))
 
 
-def _serve(flags: Sequence[str]) -> None:
-    """Run vLLM's own server until it stops."""
+def _serve(flags: Sequence[str]) -> bool:
+    """Run vLLM's own server until it stops; whether it was asked to."""
     import uvloop
     from vllm.entrypoints.launchers.api_server.entry import run_server_worker
     from vllm.entrypoints.launchers.cli_args import make_arg_parser, validate_parsed_serve_args
@@ -141,7 +146,13 @@ def _serve(flags: Sequence[str]) -> None:
     validate_parsed_serve_args(args)
     address, listener = setup_server(args, reuse_port=False)
     worker: Callable[..., Any] = run_server_worker
-    uvloop.run(worker(address, listener, args, log_config=None))
+
+    class Loop(SignalCallbacks, uvloop.Loop):  # type: ignore[misc]
+        pass
+
+    loop = Loop()
+    uvloop.run(worker(address, listener, args, log_config=None), loop_factory=lambda: loop)
+    return loop.drain_begun
 
 
 def _stop_at_once(signum: int, _frame: object) -> None:
