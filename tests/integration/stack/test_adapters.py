@@ -6,8 +6,6 @@ from pathlib import Path
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
-import pytest
-
 from integration.stack.running import CHAT, Stack, write_adapter
 
 
@@ -38,18 +36,3 @@ def test_an_adapter_is_loaded_and_unloaded_while_the_engine_serves(stack: Stack,
     status, text = post(stack, "/v1/unload_lora_adapter", {"lora_name": "later"})
     assert status == 200, text
     assert post(stack, "/v1/completions", {"model": "later", "prompt": "x", "max_tokens": 1})[0] == 404
-
-
-@pytest.mark.parametrize("path", ["/v1/load_lora_adapter", "/v1/completions", "/tokenize"])
-def test_the_engine_asks_for_its_own_key(stack: Stack, path: str) -> None:
-    assert post(stack, path, {}, key=stack.key)[0] == 401
-
-
-@pytest.mark.parametrize("path", ["/invocations", "/pause", "/sleep", "/v1/responses", "/adapters", "/ping"])
-def test_what_the_gateway_never_asks_for_does_not_exist(stack: Stack, path: str) -> None:
-    assert post(stack, path, {})[0] == 404
-    request = Request(stack.url + path, b"{}", {"authorization": f"Bearer {stack.key}"})
-    with pytest.raises(HTTPError) as refused:
-        urlopen(request)
-    with refused.value:
-        assert refused.value.code == 404
