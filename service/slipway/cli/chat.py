@@ -62,10 +62,13 @@ def command(
 
 
 def _first(door: Gateway) -> str:
-    models = [str(model["id"]) for model in door.models()]
-    if not models:
-        raise click.ClickException("No models that this key may call.")
-    return models[0]
+    models = door.models()
+    chats = [str(model["id"]) for model in models if model.get("task", "generate") == "generate"]
+    if not chats:
+        others = ", ".join(str(model["id"]) for model in models)
+        why = f"Of the models that this key may call none can chat: {others}." if others else ""
+        raise click.ClickException(why or "No models that this key may call.")
+    return chats[0]
 
 
 class Chat:

@@ -1,6 +1,7 @@
 """`slipway models`."""
 
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -21,5 +22,9 @@ def command(state: Path | None, url: str | None, api_key: str | None, output: st
     elif not models:
         click.echo("No models that this key may call.")
     else:
-        rows = [[model["id"], model.get("parent") or "-", model.get("owned_by") or "-"] for model in models]
-        print_table(["MODEL", "PARENT", "OWNED BY"], rows)
+        print_table(["MODEL", "TASK", "READY", "PARENT"], [_row(model) for model in models])
+
+
+def _row(model: dict[str, Any]) -> list[object]:
+    ready = {True: "yes", False: "no"}.get(model.get("ready"), "-")
+    return [model["id"], model.get("task") or "-", ready, model.get("parent") or "-"]

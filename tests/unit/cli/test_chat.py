@@ -17,6 +17,13 @@ from slipway.cli.client import Gateway
 from slipway.local.folders import StateFolder
 
 
+MODELS: list[dict[str, Any]] = [
+    {"id": "e1", "task": "embed", "ready": True},
+    {"id": "m1", "task": "generate", "ready": False},
+    {"id": "m2", "parent": "m1"},
+]
+
+
 @dataclass
 class Server:
     """Answers with what it is given, and keeps what it was asked."""
@@ -24,6 +31,7 @@ class Server:
     status: int = 200
     body: bytes = b""
     url: str = ""
+    models: list[dict[str, Any]] = field(default_factory=lambda: list(MODELS))
     held: threading.Event = field(default_factory=threading.Event)
     """An answer's last line is sent when this is set."""
     asked: list[dict[str, Any]] = field(default_factory=list)
@@ -42,9 +50,7 @@ def server() -> Iterator[Server]:
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
-            self.answer(
-                json.dumps({"data": [{"id": "m1", "owned_by": "a"}, {"id": "m2", "parent": "m1"}]}).encode()
-            )
+            self.answer(json.dumps({"data": state.models}).encode())
 
         def do_POST(self) -> None:
             state.asked.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
@@ -147,11 +153,21 @@ def test_errors_are_sentences(server: Server, status: int, body: bytes, said: st
 def test_models_are_listed(server: Server) -> None:
     shown = slipway(server, "models")
     assert [line.split() for line in shown.output.splitlines()] == [
-        ["MODEL", "PARENT", "OWNED", "BY"],
-        ["m1", "-", "a"],
-        ["m2", "m1", "-"],
+        ["MODEL", "TASK", "READY", "PARENT"],
+        ["e1", "embed", "yes", "-"],
+        ["m1", "generate", "no", "-"],
+        ["m2", "-", "-", "m1"],
     ]
-    assert json.loads(slipway(server, "models", "-o", "json").output)[1] == {"id": "m2", "parent": "m1"}
+    assert json.loads(slipway(server, "models", "-o", "json").output) == MODELS
+
+
+def test_without_a_name_the_first_model_that_chats_is_asked(server: Server) -> None:
+    assert slipway(server, "chat", "-m", "Where?").exit_code == 0
+    assert server.asked[0]["model"] == "m1"
+    server.models = MODELS[:1]
+    none = slipway(server, "chat", "-m", "Where?")
+    assert none.exit_code == 1
+    assert "none can chat: e1." in none.output
 
 
 def test_the_runs_own_key_never_goes_to_another_address(server: Server, tmp_path: Path) -> None:
