@@ -5,36 +5,41 @@ from typing import Any
 from slipway.gateway.rules import Problem, Rule, array, boolean, either, integer, mapping, one_of, text
 from slipway.gateway.settings import GatewaySettings
 
-_PATTERN_KEYS = ("pattern",)
 _REMOTE = "must be a `data:` URL: this server fetches nothing on a client's behalf"
 
 
 def json_schema(settings: GatewaySettings, note: str = "") -> Rule:
-    """A JSON schema of bounded size, depth and pattern length (compiling one costs time and memory)."""
+    """A JSON schema of bounded size, text, depth and pattern length (compiling one costs time and memory)."""
+    long_pattern = f"holds a pattern of more than {settings.max_pattern} characters"
 
     def check(value: Any) -> Problem | None:
         if type(value) is not dict:
             return "", "must be an object"
-        nodes = 0
+        nodes = characters = 0
         level: list[Any] = [value]
         for _ in range(settings.max_schema_depth):
             below: list[Any] = []
             for each in level:
                 if type(each) is dict:
                     nodes += len(each)
+                    characters += sum(map(len, each))
                     below.extend(each.values())
-                    for key in _PATTERN_KEYS:
-                        pattern = each.get(key)
-                        if type(pattern) is str and len(pattern) > settings.max_pattern:
-                            return "", f"holds a pattern of more than {settings.max_pattern} characters"
-                    for key in each.get("patternProperties") or () if "patternProperties" in each else ():
-                        if len(key) > settings.max_pattern:
-                            return "", f"holds a pattern of more than {settings.max_pattern} characters"
+                    pattern = each.get("pattern")
+                    if type(pattern) is str and len(pattern) > settings.max_pattern:
+                        return "", long_pattern
+                    patterns = each.get("patternProperties")
+                    # A property may have this name too, and then hold anything.
+                    if type(patterns) is dict and any(len(key) > settings.max_pattern for key in patterns):
+                        return "", long_pattern
                 elif type(each) is list:
                     nodes += len(each)
                     below.extend(each)
+                elif type(each) is str:
+                    characters += len(each)
                 if nodes > settings.max_schema_nodes:
                     return "", f"holds more than {settings.max_schema_nodes} values"
+                if characters > settings.max_schema_text:
+                    return "", f"holds more than {settings.max_schema_text} characters"
             if not below:
                 return None
             level = below
@@ -90,6 +95,8 @@ def structured_outputs(settings: GatewaySettings) -> Rule:
             return problem
         if sum(value.get(kind) is not None for kind in kinds) != 1:
             return "", "must hold exactly one of " + ", ".join(f"`{kind}`" for kind in kinds)
+        if sum(map(len, value.get("choice") or ())) > settings.max_schema_text:
+            return ".choice", f"holds more than {settings.max_schema_text} characters"
         return None
 
     return Rule(check, base.schema)
@@ -133,7 +140,9 @@ _TEMPLATE_NAMES = frozenset(
         "messages",
         "return_dict",
         "return_tensors",
+        "self",
         "tokenize",
+        "tokenizer",
         "tokenizer_kwargs",
         "tools",
     )

@@ -69,6 +69,8 @@ class GatewaySettings(BaseSettings):
     """Values in a JSON schema (keys, items) that constrains an answer or describes a tool."""
     max_schema_depth: int = Field(default=24, ge=1)
     """Levels of such a schema."""
+    max_schema_text: int = Field(default=65_536, ge=1)
+    """Characters of all names and texts in such a schema, and of all choices together."""
     max_pattern: int = Field(default=512, ge=1)
     """Characters of a regular expression."""
     max_grammar: int = Field(default=16_384, ge=1)

@@ -157,6 +157,8 @@ def test_what_is_refused_on_both_completions_routes(field: str, value: Any) -> N
         ("tool_choice", "f"),
         ("chat_template_kwargs", {"chat_template": "x"}),
         ("chat_template_kwargs", {"tokenize": True}),
+        ("chat_template_kwargs", {"self": 1}),
+        ("chat_template_kwargs", {"tokenizer": "x"}),
         ("chat_template_kwargs", {"x": [1]}),
         ("media_io_kwargs", {}),
         ("messages", []),
@@ -277,6 +279,9 @@ def nested(levels: int) -> dict[str, Any]:
         {"properties": {"a": {"pattern": "a" * 513}}},
         {"patternProperties": {"a" * 513: {}}},
         {"anyOf": [{"pattern": "a" * 513}]},
+        {"const": "a" * 65_536},
+        {"enum": ["a" * 1000 + str(number) for number in range(66)]},
+        {"properties": {"a" * 1000 + str(number): {} for number in range(66)}},
     ],
 )
 def test_schemas_have_bounds_wherever_they_appear(schema: dict[str, Any]) -> None:
@@ -291,6 +296,18 @@ def test_a_schema_within_its_bounds_passes() -> None:
     schema = {"type": "object", "properties": {"a": nested(10), "b": {"pattern": "^a+$"}}}
     format_ = {"type": "json_schema", "json_schema": {"name": "n", "schema": schema, "strict": True}}
     assert accept(CHAT, response_format=format_) == []
+
+
+@pytest.mark.parametrize("value", [5, True, "a", ["a", 1], {"type": "string"}])
+def test_a_schema_that_is_none_is_left_to_the_engine(value: Any) -> None:
+    schema = {"properties": {"pattern": value, "patternProperties": value}, "patternProperties": value}
+    assert accept(TEXT, structured_outputs={"json": schema}) == []
+
+
+def test_choices_are_bounded_together() -> None:
+    choices = ["a" * 1000] * 66
+    assert accept(TEXT, structured_outputs={"choice": choices[:65]}) == []
+    assert refusal(TEXT, structured_outputs={"choice": choices}) == "structured_outputs.choice"
 
 
 def test_labels_and_nulls_end_at_the_gateway() -> None:
