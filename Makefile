@@ -62,6 +62,12 @@ down: $(ENVS)/gateway/.ready ## Stop what `make run` started, from another termi
 status: $(ENVS)/gateway/.ready ## Show what runs: services, replicas, addresses.
 	@$(ENVS)/gateway/bin/slipway status
 
+# --- documentation ---------------------------------------------------------------------------
+
+.PHONY: docs
+docs: dev ## Write the generated parts of docs/api.md anew.
+	@$(DEV)/python scripts/api-reference
+
 # --- checks ----------------------------------------------------------------------------------
 
 .PHONY: format
