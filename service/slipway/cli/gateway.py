@@ -23,7 +23,7 @@ def command(**options: Any) -> None:
     """Run the gateway: OpenAI-compatible API, auth, limits, console.
 
     It serves what the state folder says and takes up changes without a restart. Every setting can be given
-    in the environment as SLIPWAY_GATEWAY_NAME; see docs/architecture.md.
+    in the environment as SLIPWAY_GATEWAY_NAME; see docs/api.md.
     """
     from pydantic import ValidationError
 

@@ -26,5 +26,5 @@ def command(state: Path | None, url: str | None, api_key: str | None, output: st
 
 
 def _row(model: dict[str, Any]) -> list[object]:
-    ready = {True: "yes", False: "no"}.get(model.get("ready"), "-")
+    ready = "-" if "ready" not in model else "yes" if model["ready"] else "no"
     return [model["id"], model.get("task") or "-", ready, model.get("parent") or "-"]

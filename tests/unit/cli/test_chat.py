@@ -16,7 +16,6 @@ from slipway.cli.chat import Chat, converse
 from slipway.cli.client import Gateway
 from slipway.local.folders import StateFolder
 
-
 MODELS: list[dict[str, Any]] = [
     {"id": "e1", "task": "embed", "ready": True},
     {"id": "m1", "task": "generate", "ready": False},
