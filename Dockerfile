@@ -103,14 +103,17 @@ RUN --mount=type=cache,id=slipway-uv,target=/cache/uv \
 
 FROM runtime AS engine-cpu
 # Without libnuma, vLLM's own library does not load, and it says so only when a model is to be loaded.
+# tini takes up the worker that vLLM's engine core leaves behind when it ends: process 1 that does not wait
+# for such a child makes vLLM's stop fail, and a drained engine would end with 1 instead of 0.
 RUN apt-get update -qq \
- && apt-get install -qq -y --no-install-recommends libnuma1 \
+ && apt-get install -qq -y --no-install-recommends libnuma1 tini \
  && rm -rf /var/lib/apt/lists/*
 COPY --from=engine-cpu-packages /opt/slipway /opt/slipway
 COPY --from=code /code /opt/slipway
 EXPOSE 8001
 USER 10001:10001
 VOLUME /var/lib/slipway
+ENTRYPOINT ["tini", "--", "slipway"]
 CMD ["engine", "--help"]
 ARG VERSION=0.0.0
 ARG REVISION=unknown
@@ -141,6 +144,9 @@ COPY --from=wheel /dist /dist
 RUN /opt/uv/bin/uv pip install -q --no-cache --no-index --no-deps --compile-bytecode --python /opt/slipway/bin/python --prefix /code /dist/*.whl
 
 FROM ${VLLM_IMAGE} AS engine-gpu
+RUN apt-get update -qq \
+ && apt-get install -qq -y --no-install-recommends tini \
+ && rm -rf /var/lib/apt/lists/*
 RUN groupadd --gid 10001 slipway \
  && useradd --uid 10001 --gid 10001 --no-create-home --home-dir /var/lib/slipway --shell /usr/sbin/nologin slipway \
  && install -d -o slipway -g slipway -m 0755 /var/lib/slipway
@@ -155,7 +161,7 @@ ENV PATH=/opt/slipway/bin:$PATH \
     VLLM_CACHE_ROOT=/var/lib/slipway/cache/vllm \
     HF_HOME=/var/lib/slipway/cache/huggingface
 WORKDIR /var/lib/slipway
-ENTRYPOINT ["slipway"]
+ENTRYPOINT ["tini", "--", "slipway"]
 COPY --from=engine-gpu-packages /opt/slipway /opt/slipway
 COPY --from=engine-gpu-code /code /opt/slipway
 EXPOSE 8001
@@ -180,10 +186,14 @@ RUN --mount=type=cache,id=slipway-uv,target=/cache/uv \
  && uv pip sync -q --compile-bytecode --require-hashes --python /opt/slipway/bin/python /locks/training.txt
 
 FROM runtime AS training
+RUN apt-get update -qq \
+ && apt-get install -qq -y --no-install-recommends tini \
+ && rm -rf /var/lib/apt/lists/*
 COPY --from=training-packages /opt/slipway /opt/slipway
 COPY --from=code /code /opt/slipway
 USER 10001:10001
 VOLUME /var/lib/slipway
+ENTRYPOINT ["tini", "--", "slipway"]
 CMD ["--help"]
 ARG VERSION=0.0.0
 ARG REVISION=unknown
