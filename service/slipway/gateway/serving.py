@@ -3,18 +3,17 @@
 import asyncio
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Protocol
 
-import orjson
-
-from slipway.gateway import errors
+from slipway.gateway import errors, faults
+from slipway.gateway.accounts import CLIENT_LEFT, Record, account, log_fault
 from slipway.gateway.auth import Key, authenticate
 from slipway.gateway.catalog import Catalog, Model
 from slipway.gateway.errors import APIError, Headers
 from slipway.gateway.limits import LimitStore, Reservation, refusal
 from slipway.gateway.logs import JSONLog
-from slipway.gateway.metrics import UNKNOWN, Metrics
+from slipway.gateway.metrics import Metrics
 from slipway.gateway.parameters import check
 from slipway.gateway.relay.relay import (
     Answer,
@@ -25,12 +24,9 @@ from slipway.gateway.relay.relay import (
     QueueTimeoutError,
     Relay,
 )
-from slipway.gateway.relay.sse import EventStream, Usage, UsageTail
+from slipway.gateway.relay.sse import EventStream, UsageTail
 from slipway.gateway.relay.transport import (
     BadAnswerError,
-    ClosedEarlyError,
-    ConnectFailedError,
-    TimedOutError,
     TruncatedError,
     UpstreamError,
 )
@@ -38,9 +34,9 @@ from slipway.gateway.requests import Head, LeftError, Receive, Scope, Send, drai
 from slipway.gateway.routes import Route
 from slipway.gateway.settings import GatewaySettings
 
-CLIENT_LEFT = 499
-"""Status in logs and metrics for a client that left; nobody is there to receive it."""
 _LARGEST_ERROR = 65_536
+"""Bytes of an engine's error that are read."""
+_STREAM: Headers = [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
 
 
 class Client(Protocol):
@@ -58,27 +54,6 @@ class Client(Protocol):
     def cut(self) -> None:
         """Close the connection without ending the answer, so that the client sees it is incomplete."""
         ...
-
-
-@dataclass(slots=True)
-class Record:
-    """What becomes of one request; the source of its log line and metrics."""
-
-    route: Route
-    head: Head
-    started: float
-    key: Key | None = None
-    model: str = UNKNOWN
-    stream: bool = False
-    status: int = 500
-    error: str = ""
-    address: str = ""
-    attempts: int = 0
-    first_byte: float | None = None
-    usage: Usage | None = None
-    begun: bool = False
-    """The answer's head went to the client."""
-    headers: Headers = field(default_factory=list)
 
 
 @dataclass(slots=True)
@@ -129,7 +104,7 @@ class Serving:
         finally:
             self.in_flight -= 1
             client.on_leave(None)
-            self._account(record)
+            account(record, self.clock() - record.started, self.metrics, self.log)
 
     async def _serve(self, record: Record, client: Client, receive: Receive, send: Send) -> None:
         head, route = record.head, record.route
@@ -270,21 +245,11 @@ class Serving:
     async def _start(self, record: Record, call: Call, model: Model) -> Answer:
         try:
             answer = await self.relay.start(call)
-        except NoEndpointError:
-            raise errors.model_not_ready(
-                model.name, "its engines are gone. Try again in a few seconds."
-            ) from None
-        except QueueFullError:
-            raise errors.overloaded(
-                "All engines of the model are busy and so is the queue. Try again shortly."
-            ) from None
-        except QueueTimeoutError:
-            raise errors.overloaded(
-                "No engine of the model became free in time. Try again shortly.", 5.0
-            ) from None
+        except (NoEndpointError, QueueFullError, QueueTimeoutError) as error:
+            raise faults.unanswered(error, model.name) from None
         except UpstreamError as error:
-            self._log_fault(record, error)
-            raise fault(error) from None
+            log_fault(record, error, self.log)
+            raise faults.of(error) from None
         finally:
             record.attempts = call.attempts
         record.address = answer.address
@@ -301,8 +266,8 @@ class Serving:
         elif kind.startswith(b"application/json"):
             await self._plain(record, answer, client, send)
         else:
-            self._log_fault(record, BadAnswerError("neither JSON nor events"))
-            raise fault(BadAnswerError())
+            log_fault(record, BadAnswerError("neither JSON nor events"), self.log)
+            raise faults.of(BadAnswerError())
 
     async def _plain(self, record: Record, answer: Answer, client: Client, send: Send) -> None:
         tail = UsageTail()
@@ -311,8 +276,8 @@ class Serving:
             if not data:
                 raise BadAnswerError("an answer without a body")
         except UpstreamError as error:
-            self._log_fault(record, error)
-            raise fault(error) from None
+            log_fault(record, error, self.log)
+            raise faults.of(error) from None
         length = answer.header(b"content-length")
         await self._begin(record, send, b"application/json", [(b"content-length", length)] if length else [])
         while data:
@@ -320,8 +285,8 @@ class Serving:
             try:
                 following = await answer.read()
             except UpstreamError as error:
-                self._log_fault(record, error)
-                record.error = fault(error).code
+                log_fault(record, error, self.log)
+                record.error = faults.of(error).code
                 client.cut()
                 return
             await send({"type": "http.response.body", "body": data, "more_body": bool(following)})
@@ -345,11 +310,9 @@ class Serving:
                 raise TruncatedError("the stream ended without [DONE]")
         except UpstreamError as error:
             record.usage = events.usage
-            if events.done:
-                self._log_fault(record, error)
-            else:
-                self._log_fault(record, error)
-                told = fault(error)
+            log_fault(record, error, self.log)
+            if not events.done:
+                told = faults.of(error)
                 if not record.begun:
                     raise told from None
                 record.error = told.code
@@ -365,7 +328,7 @@ class Serving:
                 data += part
         except UpstreamError:
             data = b""
-        said, param = _said(data)
+        said, param = faults.said_in(data)
         if answer.status >= 500 or answer.status in (401, 403):
             self.log.write(
                 "error",
@@ -374,7 +337,7 @@ class Serving:
                 request_id=record.head.request_id.decode(),
                 endpoint=answer.address,
             )
-        return translate(answer.status, said, param, record.model)
+        return faults.translate(answer.status, said, param, record.model)
 
     # --- the client -------------------------------------------------------------------------------
 
@@ -422,112 +385,3 @@ class Serving:
         """Tell a stream's client that it is cut short: an error event, and no [DONE]."""
         event = b"data: " + errors.envelope(message, "server_error", None, code) + b"\n\n"
         await send({"type": "http.response.body", "body": event, "more_body": False})
-
-    # --- accounts ---------------------------------------------------------------------------------
-
-    def _account(self, record: Record) -> None:
-        seconds = self.clock() - record.started
-        route, usage = record.route, record.usage
-        self.metrics.answered(route.path, route.operation, record.model, record.status, seconds, record.error)
-        if record.first_byte is not None:
-            self.metrics.first_token(route.operation, record.model, record.first_byte)
-        if usage is not None:
-            self.metrics.used(route.operation, record.model, usage.prompt, usage.completion)
-            if record.first_byte is not None and usage.completion > 1:
-                each = (seconds - record.first_byte) / (usage.completion - 1)
-                self.metrics.per_token(route.operation, record.model, each)
-        line: dict[str, object] = {
-            "request_id": record.head.request_id.decode(),
-            "route": route.path,
-            "key": record.key.name if record.key is not None else None,
-            "model": record.model,
-            "status": record.status,
-            "seconds": round(seconds, 6),
-        }
-        if record.error:
-            line["error"] = record.error
-        if record.stream:
-            line["stream"] = True
-        if record.first_byte is not None:
-            line["first_byte_seconds"] = round(record.first_byte, 6)
-        if usage is not None:
-            line["prompt_tokens"] = usage.prompt
-            line["completion_tokens"] = usage.completion
-        if record.address:
-            line["endpoint"] = record.address
-        if record.attempts > 1:
-            line["attempts"] = record.attempts
-        self.log.request(line)
-
-    def _log_fault(self, record: Record, error: UpstreamError) -> None:
-        self.log.write(
-            "warning",
-            "engine_fault",
-            f"{type(error).__name__}: {error}",
-            request_id=record.head.request_id.decode(),
-            model=record.model,
-            endpoint=record.address or None,
-            begun=record.begun,
-        )
-
-
-_STREAM: Headers = [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
-
-
-def fault(error: UpstreamError) -> APIError:
-    """What a client is told when its engine gave no usable answer."""
-    match error:
-        case ConnectFailedError():
-            return APIError(
-                503,
-                "engine_unreachable",
-                "The model's engine cannot be reached. Try again in a few seconds.",
-                headers=errors.retry_after(2.0),
-            )
-        case ClosedEarlyError():
-            return APIError(
-                502, "engine_closed", "The model's engine went away before it answered. Try again."
-            )
-        case TimedOutError():
-            return APIError(504, "engine_timeout", "The model's engine did not answer in time.")
-        case TruncatedError():
-            return APIError(
-                502, "engine_cut_off", "The model's engine went away in the middle of its answer."
-            )
-        case _:
-            return APIError(502, "engine_failed", "The model's engine gave an answer that cannot be used.")
-
-
-def translate(status: int, said: object, param: str | None, model: str) -> APIError:
-    """An engine's error status as the gateway's."""
-    if status in (400, 413, 422):
-        words = errors.passable(said, "The engine refused the request as not valid.")
-        if status == 413:
-            return APIError(413, "request_too_large", words)
-        return errors.invalid_request(words, param, "invalid_request")
-    if status in (429, 503):
-        return errors.overloaded("The model's engine takes no more requests now. Try again shortly.", 2.0)
-    if status == 404 and isinstance(said, str) and "model" in said.lower():
-        return errors.model_not_ready(model, "its engine does not have it yet. Try again in a few seconds.")
-    if status in (404, 405, 501):
-        return errors.invalid_request(
-            f"The engine of `{model}` does not offer this route.", "model", "not_offered"
-        )
-    if status in (408, 504):
-        return fault(TimedOutError())
-    return fault(BadAnswerError())
-
-
-def _said(data: bytes) -> tuple[object, str | None]:
-    """Message and param of an engine's error body, in whichever of its shapes."""
-    try:
-        document = orjson.loads(data)
-    except orjson.JSONDecodeError:
-        return None, None
-    if not isinstance(document, dict):
-        return None, None
-    error = document.get("error")
-    inner = error if isinstance(error, dict) else document
-    said = inner.get("message") or inner.get("detail") or (error if isinstance(error, str) else None)
-    param = inner.get("param")
-    return said, param if isinstance(param, str) and len(param) <= 64 else None
