@@ -94,7 +94,7 @@ def apply(state: StateFolder, loaded: Loaded, now: datetime) -> Applied:
         for made in written:
             write_object(state, made)
         _prune(state, {object_path(state, made).name for made in written}, there)
-        sequence = int(state.read_json(state.applied).get("sequence", 0)) + 1
+        sequence = state.sequence() + 1
         state.write_json(state.applied, {"sequence": sequence})
     return Applied(sequence, _shown(state, keys))
 

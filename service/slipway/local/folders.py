@@ -101,6 +101,11 @@ class StateFolder:
             return {}
         return value if isinstance(value, dict) else {}
 
+    def sequence(self) -> int:
+        """How many files were applied; 0 if that cannot be read."""
+        value = self.read_json(self.applied).get("sequence")
+        return value if isinstance(value, int) else 0
+
     def secret(self, name: str) -> str | None:
         """The plain secret `name`, or None."""
         try:

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Collection, Iterable
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from slipway.local import plans
@@ -28,6 +29,7 @@ class Records:
         self._published: dict[str, Any] = {}
         self._published_at = 0.0
         self._unsaved = self._said = ""
+        self._written: dict[Path, tuple[int, int, int] | None] = {}
         self._durations: dict[str, Any] = state.read_json(state.durations)
 
     def publish(self, report: dict[str, Any], force: bool = False) -> None:
@@ -38,7 +40,7 @@ class Records:
         news = force or _states(report) != _states(self._published)
         if not news and now - self._published_at < PROGRESS_EVERY_S:
             return
-        if self._save(lambda: self._state.write_json(self._state.status, report)):
+        if self._write(self._state.status, report):
             self._published, self._published_at = report, now
 
     def endpoints(self, services: Collection[str], running: Iterable[Running]) -> None:
@@ -50,13 +52,13 @@ class Records:
                 ready = replica.state is State.READY
                 entry = {"address": each.address, "revision": replica.revision, "ready": ready}
                 endpoints.setdefault(replica.group, []).append(entry)
-        self._save(lambda: self._state.write_json(self._state.endpoints, endpoints))
+        self._write(self._state.endpoints, endpoints)
 
     def processes(self, running: Iterable[Running]) -> None:
         """Write processes.json."""
         recorded = [each.recorded() for each in running]
         value = {"processes": [each.as_json() for each in recorded if each is not None]}
-        self._save(lambda: self._state.write_json(self._state.processes, value))
+        self._write(self._state.processes, value)
 
     def started(self, service: LLMService, running: Running, now: float) -> None:
         """Keep how long this start took, for the next one's ETA."""
@@ -77,9 +79,22 @@ class Records:
                 self._save(partial(bound, each.tail.path))
 
     def retry(self) -> bool:
-        """Whether something could not be saved since the last call; it is to be written anew."""
+        """Whether something was not saved since the last call, or is lost; it is to be written anew."""
         unsaved, self._unsaved = self._unsaved, ""
-        return bool(unsaved)
+        lost = [path for path, signature in self._written.items() if _signature(path) != signature]
+        for path in lost:
+            del self._written[path]
+            self._say(f"{path} was changed or removed by another hand; it is written anew.")
+        if self._state.status in lost:
+            self._published = {}
+        return bool(unsaved or lost)
+
+    def _write(self, path: Path, value: Any) -> bool:
+        """Replace a file and remember what it looks like; whether that worked."""
+        saved = self._save(lambda: self._state.write_json(path, value))
+        if saved:
+            self._written[path] = _signature(path)
+        return saved
 
     def _save(self, write: Callable[[], None]) -> bool:
         """Whether `write` worked."""
@@ -92,6 +107,15 @@ class Records:
             self._said = self._unsaved
             return False
         return True
+
+
+def _signature(path: Path) -> tuple[int, int, int] | None:
+    """Tells a file from the one that another hand puts in its place; None if there is none."""
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    return stat.st_mtime_ns, stat.st_size, stat.st_ino
 
 
 def _start_key(service: LLMService) -> str:

@@ -146,7 +146,7 @@ class Supervisor:
         """Take up the objects if they changed."""
         try:
             seen = (
-                self._state.read_json(self._state.applied).get("sequence", 0),
+                self._state.sequence(),
                 sorted(
                     (entry.name, entry.stat().st_mtime_ns, entry.inode())
                     for entry in os.scandir(self._state.objects)
@@ -166,7 +166,7 @@ class Supervisor:
         for service in self._services.values():
             self._revisions[service.metadata.name, service.revision] = service
         if seen[0] != self._sequence:
-            self._sequence = int(seen[0])
+            self._sequence = seen[0]
             self._retry(now)
 
     def _retry(self, now: float) -> None:
