@@ -325,6 +325,29 @@ CHAT_MESSAGE: dict[str, Any] = {
                                     },
                                 },
                             },
+                            {
+                                "type": "object",
+                                "required": ["type", "input_audio"],
+                                "additionalProperties": False,
+                                "properties": {
+                                    "type": {"const": "input_audio"},
+                                    "input_audio": {
+                                        "type": "object",
+                                        "required": ["data", "format"],
+                                        "additionalProperties": False,
+                                        "properties": {
+                                            "data": {"type": "string"},
+                                            "format": {"type": "string"},
+                                        },
+                                    },
+                                },
+                            },
+                            {
+                                "type": "object",
+                                "required": ["type", "refusal"],
+                                "additionalProperties": False,
+                                "properties": {"type": {"const": "refusal"}, "refusal": {"type": "string"}},
+                            },
                         ]
                     },
                 },
@@ -336,6 +359,8 @@ CHAT_MESSAGE: dict[str, Any] = {
         "tool_calls": {"type": "array", "maxItems": 128, "items": {"type": "object"}},
         "refusal": {"type": ["string", "null"]},
         "reasoning": {"type": ["string", "null"]},
+        "reasoning_content": {"type": ["string", "null"]},
+        "annotations": {"type": ["array", "null"]},
     },
 }
 
