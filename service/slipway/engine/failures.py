@@ -36,7 +36,7 @@ KNOWN = (
     (
         r"unrecognized arguments|invalid choice|expected one argument|error: argument",
         "WrongArguments",
-        "A flag in engine.args is not one of vLLM's:.",
+        "A flag in engine.args is not one of vLLM's: compare it with vLLM's engine arguments.",
     ),
 )
 

@@ -12,7 +12,7 @@ from starlette.middleware.cors import CORSMiddleware
 from slipway.gateway.api import make_api
 from slipway.gateway.catalog import Catalog, Snapshot, Source, StateFolder
 from slipway.gateway.frontdoor import ASGIApp, FrontDoor
-from slipway.gateway.limits import InProcessLimits, LimitStore
+from slipway.gateway.limits import LIMIT_HEADERS, InProcessLimits, LimitStore
 from slipway.gateway.logs import JSONLog
 from slipway.gateway.metrics import Metrics
 from slipway.gateway.relay.balancer import Balancer
@@ -156,7 +156,7 @@ def make_gateway(
             allow_origins=settings.cors_origins,
             allow_methods=["GET", "POST"],
             allow_headers=["authorization", "content-type", "x-request-id", "x-api-key"],
-            expose_headers=["x-request-id", "retry-after", "retry-after-ms"],
+            expose_headers=["x-request-id", "retry-after", "retry-after-ms", *LIMIT_HEADERS],
         )
     gateway.app = app
     return gateway

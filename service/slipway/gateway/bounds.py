@@ -2,15 +2,19 @@
 
 from typing import Any
 
+from slipway.gateway import patterns
 from slipway.gateway.rules import Problem, Rule, array, boolean, either, integer, mapping, one_of, text
 from slipway.gateway.settings import GatewaySettings
 
+_COUNTS = ("minItems", "maxItems", "minProperties", "maxProperties")
 _REMOTE = "must be a `data:` URL: this server fetches nothing on a client's behalf"
 
 
 def json_schema(settings: GatewaySettings, note: str = "") -> Rule:
     """A JSON schema of bounded size, text, depth and pattern length (compiling one costs time and memory)."""
-    long_pattern = f"holds a pattern of more than {settings.max_pattern} characters"
+
+    def _pattern(pattern: str) -> str | None:
+        return patterns.problem(pattern, settings.max_pattern, settings.max_repetitions)
 
     def check(value: Any) -> Problem | None:
         if type(value) is not dict:
@@ -24,13 +28,14 @@ def json_schema(settings: GatewaySettings, note: str = "") -> Rule:
                     nodes += len(each)
                     characters += sum(map(len, each))
                     below.extend(each.values())
-                    pattern = each.get("pattern")
-                    if type(pattern) is str and len(pattern) > settings.max_pattern:
-                        return "", long_pattern
-                    patterns = each.get("patternProperties")
-                    # A property may have this name too, and then hold anything.
-                    if type(patterns) is dict and any(len(key) > settings.max_pattern for key in patterns):
-                        return "", long_pattern
+                    # Properties may have these names too, and then hold anything.
+                    named = each.get("patternProperties")
+                    for pattern in (each.get("pattern"), *(named if type(named) is dict else ())):
+                        if type(pattern) is str and (why := _pattern(pattern)):
+                            return "", why
+                    for name in _COUNTS:
+                        if type(count := each.get(name)) is int and count > settings.max_schema_count:
+                            return "", f"holds `{name}` above {settings.max_schema_count}"
                 elif type(each) is list:
                     nodes += len(each)
                     below.extend(each)
@@ -97,6 +102,9 @@ def structured_outputs(settings: GatewaySettings) -> Rule:
             return "", "must hold exactly one of " + ", ".join(f"`{kind}`" for kind in kinds)
         if sum(map(len, value.get("choice") or ())) > settings.max_schema_text:
             return ".choice", f"holds more than {settings.max_schema_text} characters"
+        if value.get("regex") is not None:
+            why = patterns.problem(value["regex"], settings.max_pattern, settings.max_repetitions)
+            return (".regex", why) if why else None
         return None
 
     return Rule(check, base.schema)

@@ -128,6 +128,12 @@ class Decision:
         return headers
 
 
+LIMIT_HEADERS = tuple(
+    f"x-ratelimit-{what}-{of}" for what in ("limit", "remaining", "reset") for of in ("requests", "tokens")
+)
+"""The names that `Decision.headers` gives."""
+
+
 class LimitStore(Protocol):
     """Where the counters live: in this process, or in a store that several gateways share."""
 

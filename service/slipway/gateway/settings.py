@@ -73,6 +73,10 @@ class GatewaySettings(BaseSettings):
     """Characters of all names and texts in such a schema, and of all choices together."""
     max_pattern: int = Field(default=512, ge=1)
     """Characters of a regular expression."""
+    max_repetitions: int = Field(default=256, ge=1)
+    """Copies of its parts that a regular expression unrolls to: counts add up, those of groups multiply."""
+    max_schema_count: int = Field(default=10_000, ge=1)
+    """Largest minItems, maxItems, minProperties and maxProperties of a JSON schema."""
     max_grammar: int = Field(default=16_384, ge=1)
     """Characters of a grammar."""
     default_completion_tokens: int = Field(default=512, ge=1)

@@ -428,6 +428,7 @@ async def test_a_page_is_served_with_its_policy_and_nothing_beside_it(
         assert policy[0] == "default-src 'none'"
         assert "script-src 'self'" in policy
         assert "frame-ancestors 'none'" in policy
+        assert "require-trusted-types-for 'script'" in policy
         assert not any("unsafe" in each for each in policy)
         assert headers["referrer-policy"] == "no-referrer"
         assert headers["cache-control"] == "no-cache"
