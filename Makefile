@@ -27,9 +27,10 @@ $(ENVS)/uv/bin/uv:
 	@echo "Installing uv $(UV_VERSION)"
 	@$(PYTHON) -m venv $(ENVS)/uv && $(ENVS)/uv/bin/pip install -q --disable-pip-version-check uv==$(UV_VERSION)
 
+$(ENVS)/engine-%/.ready: DOWNLOAD = , several GB to download the first time
 # $(ENVS)/NAME/.ready is newer than everything that the environment NAME is made from.
 $(ENVS)/%/.ready: locks/%.txt $(SOURCES) | $(UV)
-	@echo "Making the environment $* (its lock names $$(grep -c '^[a-z0-9A-Z]' $<) packages)"
+	@echo "Making the environment $* (its lock names $$(grep -c '^[a-z0-9A-Z]' $<) packages$(DOWNLOAD))"
 	@test -x $(@D)/bin/python || $(UV) venv -q --python $(PYTHON) $(@D)
 	@start=$$(date +%s); $(SYNC) $< && $(SELF) && echo "  ready after $$(( $$(date +%s) - start )) s"
 	@touch $@

@@ -89,7 +89,8 @@ def explain(error: BaseException, first: str = "") -> tuple[str, str]:
     if isinstance(error, ModuleNotFoundError) and error.name == "vllm":
         return (
             "VLLMMissing",
-            "vLLM is not installed in this environment: run `make envs`, or use an engine image.",
+            "vLLM is not installed in this environment: run `make envs` and take "
+            "`slipway` from .venvs/engine-cpu or .venvs/engine-gpu, or use an engine image.",
         )
     cause = first or f"{type(error).__name__}: {error}"
     for pattern, reason, mend in KNOWN:
