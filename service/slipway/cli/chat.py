@@ -1,5 +1,6 @@
 """`slipway chat`."""
 
+import difflib
 import sys
 from collections.abc import Callable
 from contextlib import suppress
@@ -45,7 +46,7 @@ def command(
     \b
     Examples:
       slipway chat
-      slipway chat smollm2-135m -m 'What is the capital of France?'
+      slipway chat smollm2-135m -m 'What is gravity?'
       git diff | slipway chat --system 'Write a commit message for this diff.'
     """
     door = gateway(state, url, api_key)
@@ -54,19 +55,41 @@ def command(
     asked = message or ("" if typed else sys.stdin.read().strip())
     if not asked and not typed:
         raise click.ClickException("Nothing was asked: standard input is empty, and there is no --message.")
-    chat = Chat(door, model or _first(door), system, temperature, max_tokens)
+    if not model:
+        model = _first(door)
+    elif not asked:
+        _expect(model, door)
+    chat = Chat(door, model, system, temperature, max_tokens)
     if asked:
         sys.exit(0 if chat.ask(asked) else 130)
     click.echo(f"{chat.model}. Ctrl-C stops an answer, Ctrl-D ends.", err=True)
     converse(chat, lambda: input("> "))
 
 
+def _expect(name: str, door: Gateway) -> None:
+    """No conversation begins with a model that cannot answer. A single question is left to the gateway."""
+    chats, others = _by_task(door)
+    if name in others:
+        raise click.ClickException(f"The model {name} cannot chat.")
+    if name not in chats:
+        close = difflib.get_close_matches(name, chats, n=1)
+        mend = f"did you mean {close[0]}?" if close else "`slipway models` lists those that there are."
+        raise click.ClickException(f"There is no model {name} that this key may call; {mend}")
+
+
+def _by_task(door: Gateway) -> tuple[list[str], list[str]]:
+    """The models that chat, and the others."""
+    chats: list[str] = []
+    others: list[str] = []
+    for model in door.models():
+        (chats if model.get("task", "generate") == "generate" else others).append(str(model["id"]))
+    return chats, others
+
+
 def _first(door: Gateway) -> str:
-    models = door.models()
-    chats = [str(model["id"]) for model in models if model.get("task", "generate") == "generate"]
+    chats, others = _by_task(door)
     if not chats:
-        others = ", ".join(str(model["id"]) for model in models)
-        why = f"Of the models that this key may call none can chat: {others}." if others else ""
+        why = f"Of the models that this key may call none can chat: {', '.join(others)}." if others else ""
         raise click.ClickException(why or "No models that this key may call.")
     return chats[0]
 

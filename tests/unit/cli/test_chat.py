@@ -169,6 +169,22 @@ def test_without_a_name_the_first_model_that_chats_is_asked(server: Server) -> N
     assert "none can chat: e1." in none.output
 
 
+def test_a_conversation_with_a_model_that_cannot_answer_is_not_begun(
+    server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("click.testing._NamedTextIOWrapper.isatty", lambda self: True, raising=False)
+    for name, said in {
+        "m1x": "no model m1x that this key may call; did you mean m1?",
+        "other": "`slipway models` lists those that there are.",
+        "e1": "The model e1 cannot chat.",
+    }.items():
+        shown = slipway(server, "chat", name)
+        assert shown.exit_code == 1
+        assert said in shown.output
+    assert slipway(server, "chat", "m2").exit_code == 0
+    assert server.asked == []
+
+
 def test_the_runs_own_key_never_goes_to_another_address(server: Server, tmp_path: Path) -> None:
     state = StateFolder(tmp_path / "state")
     state.create()
