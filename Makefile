@@ -11,7 +11,7 @@ ARGS ?=
 ENVS := .venvs
 UV := $(shell command -v uv 2>/dev/null || echo $(ENVS)/uv/bin/uv)
 UV_VERSION := 0.13.9
-SYNC = $(UV) pip sync -q --compile-bytecode --require-hashes --python $(@D)/bin/python
+SYNC = $(PYTHON) scripts/sync-environment $(UV) $(@D)
 SELF = $(UV) pip install -q --compile-bytecode --no-deps --python $(@D)/bin/python --editable .
 ENGINE_PYTHON := $(ENVS)/$(ENGINE)/bin/python
 DEV := $(ENVS)/dev/bin
@@ -61,7 +61,7 @@ down: $(ENVS)/gateway/.ready ## Stop what `make run` started, from another termi
 
 .PHONY: status
 status: $(ENVS)/gateway/.ready ## Show what runs: services, replicas, addresses.
-	@$(ENVS)/gateway/bin/slipway status
+	@$(ENVS)/gateway/bin/slipway status || true
 
 # --- documentation ---------------------------------------------------------------------------
 

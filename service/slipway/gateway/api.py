@@ -20,9 +20,6 @@ from slipway.gateway.openapi import document
 from slipway.gateway.requests import read_head
 from slipway.gateway.routes import Route
 
-CREATED = 1_700_000_000
-"""OpenAI's clients want a date of each model; objects do not have one in local runs."""
-
 
 def error_response(error: APIError) -> Response:
     """An error answer outside the relayed routes."""
@@ -36,7 +33,7 @@ def describe(model: Model) -> dict[str, Any]:
     return {
         "id": model.name,
         "object": "model",
-        "created": CREATED,
+        "created": model.created,
         "owned_by": "slipway",
         "parent": model.parent,
         "task": model.task,

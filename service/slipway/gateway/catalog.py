@@ -4,6 +4,7 @@ import asyncio
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
 from typing import Any, Protocol
@@ -32,6 +33,8 @@ class Model:
     """Endpoints there are, ready or not."""
     parent: str | None = None
     """For an adapter: the base model's name."""
+    created: int = 0
+    """When its LLMService was made, in seconds since 1970; 0 where nobody knows."""
 
     @property
     def why_not_ready(self) -> str | None:
@@ -88,6 +91,7 @@ def models_of(
     for service in sorted(services, key=lambda each: each.metadata.name):
         own = endpoints.get(service.metadata.name, ())
         ready = tuple(address for address, is_ready in own if is_ready)
+        made = service.metadata.creation_timestamp
         for name in service.served_names:
             parent = service.served_name if name != service.served_name else None
             models.setdefault(
@@ -100,6 +104,7 @@ def models_of(
                     ready=ready,
                     endpoints=len(own),
                     parent=parent,
+                    created=int(made.timestamp()) if made else 0,
                 ),
             )
     return MappingProxyType(models)
@@ -206,6 +211,9 @@ class StateFolder:
                 kind = LLMService if path.name.startswith("llmservice-") else APIKey
                 loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
                 document = yaml.load(path.read_bytes(), Loader=loader)  # noqa: S506 - both are safe loaders
+                if isinstance(document, dict) and isinstance(document.get("metadata"), dict):
+                    applied = datetime.fromtimestamp(int(path.stat().st_mtime), UTC)
+                    document["metadata"].setdefault("creationTimestamp", applied)
                 self._good[path] = kind.model_validate(document)
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]

@@ -35,6 +35,8 @@ class Metadata(Part):
     """Kubernetes namespace; ignored by local runs."""
     labels: dict[str, str] = Field(default_factory=dict)
     annotations: dict[str, str] = Field(default_factory=dict)
+    creation_timestamp: datetime | None = Field(default=None, strict=False)
+    """When the object was made; set by the API server, and by local runs when it is applied."""
     generation: int | None = None
     """Counts the changes of `spec`; set by the API server."""
 

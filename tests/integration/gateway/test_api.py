@@ -3,6 +3,7 @@
 import asyncio
 import io
 import json
+import time
 from collections.abc import MutableMapping
 from pathlib import Path
 from typing import Any
@@ -51,6 +52,8 @@ async def test_a_model_that_a_key_may_not_use_is_as_one_that_does_not_exist(
     upstream = await start_upstream()
     gateway = await start(upstream, key={"models": ["m"]})
     listed = (await gateway.call("/v1/models")).json["data"]
+    applied = min(path.stat().st_mtime for path in (gateway.state.folder / "objects").iterdir())
+    assert all(int(applied) <= model["created"] <= time.time() for model in listed)
     assert [model["id"] for model in listed] == ["m"]
     for path, body in ((PATH, chat(model="NAME")), ("/v1/models/NAME", None)):
         answers = []
