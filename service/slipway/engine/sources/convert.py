@@ -74,21 +74,24 @@ def _run(gguf: Path, folder: Path, job: Job) -> None:
                 "CUDA_VISIBLE_DEVICES": "",
             },
         )
+        lines: SimpleQueue[bytes | None] = SimpleQueue()
+        reader = threading.Thread(target=_pump, args=(process.stdout, lines), daemon=True)
         with process:
+            reader.start()
             try:
-                error = _follow(process, gguf, job)
+                error = _follow(lines, gguf, job)
             except BaseException:
                 process.kill()
                 raise
+            finally:
+                reader.join()  # It ends with the process; the pipe must not be closed under it.
         log.seek(max(0, log.seek(0, os.SEEK_END) - 400))
         if process.returncode or error:
             raise _failure(gguf, process.returncode, error, log.read().decode(errors="replace"))
 
 
-def _follow(process: "subprocess.Popen[bytes]", gguf: Path, job: Job) -> str | None:
+def _follow(lines: "SimpleQueue[bytes | None]", gguf: Path, job: Job) -> str | None:
     """Report what the process writes until it ends; return the error it tells, if any."""
-    lines: SimpleQueue[bytes | None] = SimpleQueue()
-    threading.Thread(target=_pump, args=(process.stdout, lines), daemon=True).start()
     meter: Meter | None = None
     while True:
         check(job.cancelled)
