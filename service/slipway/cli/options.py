@@ -35,9 +35,10 @@ output_option = click.option(
 
 def state_folder(given: Path | None) -> "StateFolder":
     """The state folder that a command works on."""
-    from slipway.local.folders import StateFolder, default_folder
+    from slipway.local.folders import StateFolder
+    from slipway.objects.places import default_state
 
-    return StateFolder(given or default_folder(os.environ))
+    return StateFolder(given or default_state(os.environ))
 
 
 def sentences(run: Callable[P, R]) -> Callable[P, R]:

@@ -16,7 +16,7 @@ from slipway.engine import reports
 from slipway.engine.draining import SignalCallbacks
 from slipway.engine.environments import engine_environment, find_device, gomp_library, memory_limit
 from slipway.engine.failures import FirstError, explain
-from slipway.engine.options import EngineOptions, check_args, vllm_flags
+from slipway.engine.options import Device, EngineOptions, check_args, vllm_flags
 from slipway.engine.sources import fetch
 from slipway.engine.sources.progress import Progress
 from slipway.engine.templates import chat_template, tool_calling
@@ -38,7 +38,7 @@ def run(options: EngineOptions) -> int:
             raise ModuleNotFoundError(name="vllm")
         _prepare_process(options, device)
         fetched = _Fetch(options)
-        _import_vllm(options, device)
+        _import_vllm(device)
         model, adapters = fetched.result()
         template = chat_template(model) if options.task == "generate" else None
         tool_parser, other_template = tool_calling(template)
@@ -77,7 +77,7 @@ def _fail(error: BaseException, first: str = "") -> int:
     return 2 if reason == "WrongArguments" else 1
 
 
-def _prepare_process(options: EngineOptions, device: Any) -> None:
+def _prepare_process(options: EngineOptions, device: Device) -> None:
     """Start the interpreter anew with the variables that only count at a process's start."""
     if os.environ.get(PREPARED) == str(os.getpid()):
         return
@@ -125,7 +125,7 @@ def report_fetch(progress: Progress) -> None:
     )
 
 
-def _import_vllm(options: EngineOptions, device: Any) -> None:
+def _import_vllm(device: Device) -> None:
     """Import what vLLM's three processes need, once; on a CPU the two others are forked from this one."""
     started = time.monotonic()
     reports.progress("import", "Importing vLLM")

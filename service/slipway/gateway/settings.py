@@ -6,13 +6,12 @@ from pathlib import Path
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from slipway.objects.places import default_state
 
-def default_state() -> Path:
+
+def _state() -> Path:
     """The state folder: $SLIPWAY_STATE, else where XDG puts state."""
-    if named := os.environ.get("SLIPWAY_STATE"):
-        return Path(named)
-    base = os.environ.get("XDG_STATE_HOME")
-    return (Path(base) if base else Path.home() / ".local" / "state") / "slipway"
+    return default_state(os.environ)
 
 
 class GatewaySettings(BaseSettings):
@@ -27,7 +26,7 @@ class GatewaySettings(BaseSettings):
     """Address to listen at."""
     port: int = Field(default=8000, ge=0, le=65535)
     """Port to listen at; 0 takes a free one."""
-    state: Path = Field(default_factory=default_state)
+    state: Path = Field(default_factory=_state)
     """State folder with the objects and endpoints (see docs/architecture.md)."""
     poll_interval: float = Field(default=0.25, gt=0)
     """Seconds between two looks at the state folder."""

@@ -9,20 +9,12 @@ import json
 import os
 import secrets
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 from slipway.local.errors import StateError
-
-
-def default_folder(environment: Mapping[str, str]) -> Path:
-    """`$SLIPWAY_STATE`, else `slipway` in `$XDG_STATE_HOME` or `~/.local/state`."""
-    if environment.get("SLIPWAY_STATE"):
-        return Path(environment["SLIPWAY_STATE"])
-    base = environment.get("XDG_STATE_HOME")
-    return (Path(base) if base else Path.home() / ".local" / "state") / "slipway"
 
 
 class StateFolder:

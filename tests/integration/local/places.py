@@ -2,16 +2,14 @@
 
 import json
 import os
-import socket
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-import pytest
+from integration import waiting
 
 STANDINS = Path(__file__).with_name("standins.py")
 PATIENCE = 30.0
@@ -47,20 +45,9 @@ def key(name: str = "local", owner: str = "me") -> str:
     return KEY.format(name=name, owner=owner)
 
 
-def free_port() -> int:
-    with socket.socket() as sock:
-        sock.bind(("127.0.0.1", 0))
-        return int(sock.getsockname()[1])
-
-
 def until(condition: Callable[[], Any], what: str) -> Any:
-    """The first true value of `condition`."""
-    deadline = time.monotonic() + PATIENCE
-    while time.monotonic() < deadline:
-        if value := condition():
-            return value
-        time.sleep(0.02)
-    pytest.fail(f"waited in vain: {what}")
+    """The first true value of `condition`, within the patience that these tests have."""
+    return waiting.until(condition, what, PATIENCE)
 
 
 @dataclass

@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
-from integration.local.places import free_port, service
+from integration.local.places import service
 from integration.local.standins import StandIns
+from integration.waiting import free_port
 from slipway.local.applying import apply
 from slipway.local.folders import StateFolder
 from slipway.local.keys import utc_now

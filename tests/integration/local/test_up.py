@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from integration.local.places import Place, finish, free_port, key, service, until
+from integration.local.places import Place, finish, key, service, until
+from integration.waiting import free_port
 
 
 @pytest.fixture

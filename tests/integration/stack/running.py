@@ -3,22 +3,22 @@
 import json
 import os
 import re
-import socket
 import struct
 import subprocess
 import sys
-import time
 from array import array
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from random import Random
-from typing import Any, TypeVar
+from typing import Any
 from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 from openai import OpenAI
+
+from integration.waiting import free_port
 
 CHAT = "smollm2-135m"
 EMBED = "minilm"
@@ -49,8 +49,6 @@ KEYS: dict[str, dict[str, Any]] = {
     "few-tokens": {"limits": {"tokensPerMinute": 100}},
     "one-at-a-time": {"limits": {"maxParallel": 1}},
 }
-
-T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -103,24 +101,6 @@ class Stack:
             text = answer.read().decode()
         found = re.findall(r"^vllm:num_requests_(?:running|waiting)\{[^}]*\} (\S+)", text, re.MULTILINE)
         return sum(map(float, found))
-
-
-def until(condition: Callable[[], T], what: str, seconds: float = 60) -> T:
-    """Await `condition`; its first true value."""
-    end = time.monotonic() + seconds
-    while not (value := condition()):
-        if time.monotonic() > end:
-            raise AssertionError(f"{what}: not within {seconds:g} s")
-        time.sleep(0.05)
-    return value
-
-
-def free_port() -> int:
-    """A port of loopback that nothing listens on."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port: int = probe.getsockname()[1]
-        return port
 
 
 def write_adapter(folder: Path, *, layers: int = 30, hidden: int = 576, rank: int = 8) -> None:

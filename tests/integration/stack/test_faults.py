@@ -9,7 +9,8 @@ from urllib.request import Request, urlopen
 import openai
 import pytest
 
-from integration.stack.running import CHAT, EMBED, Stack, until
+from integration.stack.running import CHAT, EMBED, Stack
+from integration.waiting import until
 
 
 def engine_pid(stack: Stack) -> int:

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from integration.stack.running import CHAT, EMBED, TUNED, Stack, until
+from integration.stack.running import CHAT, EMBED, TUNED, Stack
+from integration.waiting import until
 
 NODE = Path(__file__).parent / "node"
 

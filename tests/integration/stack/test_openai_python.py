@@ -8,7 +8,8 @@ import openai
 import pytest
 from openai.types.chat import ChatCompletionMessageParam, ChatCompletionToolParam
 
-from integration.stack.running import CHAT, EMBED, TUNED, Stack, until
+from integration.stack.running import CHAT, EMBED, TUNED, Stack
+from integration.waiting import until
 
 CAPITAL: list[ChatCompletionMessageParam] = [{"role": "user", "content": "What is the capital of France?"}]
 WEATHER: ChatCompletionToolParam = {

@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from slipway.local.errors import StateError
-from slipway.local.folders import StateFolder, default_folder
+from slipway.local.folders import StateFolder
+from slipway.objects.places import default_state
 
 
 def mode(path: Path) -> int:
@@ -15,9 +16,9 @@ def mode(path: Path) -> int:
 
 
 def test_the_default_folder_follows_the_environment() -> None:
-    assert default_folder({"SLIPWAY_STATE": "/x"}) == Path("/x")
-    assert default_folder({"XDG_STATE_HOME": "/y"}) == Path("/y/slipway")
-    assert default_folder({}) == Path.home() / ".local/state/slipway"
+    assert default_state({"SLIPWAY_STATE": "/x"}) == Path("/x")
+    assert default_state({"XDG_STATE_HOME": "/y"}) == Path("/y/slipway")
+    assert default_state({}) == Path.home() / ".local/state/slipway"
 
 
 def test_a_write_that_fails_keeps_the_old_content(state: StateFolder) -> None:
