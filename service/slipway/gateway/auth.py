@@ -9,7 +9,7 @@ from hashlib import sha256
 from types import MappingProxyType
 
 from slipway.gateway.errors import APIError, invalid_api_key
-from slipway.objects import APIKey, Limits
+from slipway.objects import APIKey, Limits, ModelLimits, Priority, Role
 
 LONGEST_KEY = 512
 """Bytes of a key that are worth hashing; Slipway's own have 50."""
@@ -27,6 +27,12 @@ class Key:
     expires_at: float | None
     """Seconds since 1970; None: never."""
     _pattern: "re.Pattern[str]"
+    role: Role = "member"
+    priority: Priority = "normal"
+    model_limits: tuple[ModelLimits, ...] = ()
+    previous_hash: str | None = None
+    """After a rotation: the hash of the plain key before it, good until `previous_until`."""
+    previous_until: float = 0.0
     _allowed: dict[str, bool] = field(default_factory=dict)
 
     @classmethod
@@ -43,6 +49,13 @@ class Key:
             disabled=spec.disabled,
             expires_at=spec.expires_at.timestamp() if spec.expires_at is not None else None,
             _pattern=re.compile("|".join(fnmatch.translate(glob) for glob in spec.models) or r"(?!)"),
+            role=spec.role,
+            priority=spec.priority,
+            model_limits=spec.model_limits,
+            previous_hash=item.status.previous_key_hash,
+            previous_until=(
+                item.status.previous_expires_at.timestamp() if item.status.previous_expires_at else 0.0
+            ),
         )
 
     def allows(self, model: str) -> bool:

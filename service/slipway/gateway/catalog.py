@@ -7,16 +7,35 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import orjson
 import yaml
 from pydantic import ValidationError
 
 from slipway.gateway.auth import Keyring
-from slipway.objects import APIKey, LLMService, Task
+from slipway.objects import APIKey, LLMService, ModelRoute, Owner, Task
+from slipway.objects.loading import KINDS, Object
+from slipway.objects.money import PER_MILLION, nano_dollars
 
 _ADDRESS = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+):(\d{1,5})")
+
+
+@dataclass(frozen=True, slots=True)
+class Prices:
+    """Nano-dollars of a million tokens."""
+
+    prompt: int = 0
+    cached: int = 0
+    completion: int = 0
+
+    def cost(self, prompt: int, completion: int, cached: int = 0) -> int:
+        """Nano-dollars of a request, rounded half up once; `cached` of the prompt's tokens were cached."""
+        total = (prompt - cached) * self.prompt + cached * self.cached + completion * self.completion
+        return (total + PER_MILLION // 2) // PER_MILLION
+
+
+FREE = Prices()
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +52,7 @@ class Model:
     """Endpoints there are, ready or not."""
     parent: str | None = None
     """For an adapter: the base model's name."""
+    prices: Prices = FREE
     created: int = 0
     """When its LLMService was made, in seconds since 1970; 0 where nobody knows."""
 
@@ -52,6 +72,12 @@ class Snapshot:
 
     models: Mapping[str, Model] = field(default_factory=dict)
     keyring: Keyring = field(default_factory=Keyring)
+    owners: Mapping[str, Owner] = field(default_factory=dict)
+    """By the name that keys put into `owner`."""
+    routes: Mapping[str, ModelRoute] = field(default_factory=dict)
+    """Virtual models by the name that clients put into `model`."""
+    revisions: Mapping[str, str] = field(default_factory=dict)
+    """Which revision an address serves, where the source says."""
     loaded: bool = False
     """False until a source has been read for the first time."""
 
@@ -83,14 +109,35 @@ class Source(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Endpoint:
+    """One engine of a service."""
+
+    address: str
+    """`host:port`."""
+    ready: bool
+    revision: str | None = None
+
+
+def prices_of(service: LLMService) -> Prices:
+    """What the service's tokens cost."""
+    pricing = service.spec.pricing
+    prompt, cached = pricing.input_per_million, pricing.cached_input_per_million
+    return Prices(
+        nano_dollars(prompt),
+        nano_dollars(prompt if cached is None else cached),
+        nano_dollars(pricing.output_per_million),
+    )
+
+
 def models_of(
-    services: Iterable[LLMService], endpoints: Mapping[str, tuple[tuple[str, bool], ...]]
+    services: Iterable[LLMService], endpoints: Mapping[str, tuple[Endpoint, ...]]
 ) -> Mapping[str, Model]:
     """All served names. Where two services claim one name, the first service by name has it."""
     models: dict[str, Model] = {}
     for service in sorted(services, key=lambda each: each.metadata.name):
         own = endpoints.get(service.metadata.name, ())
-        ready = tuple(address for address, is_ready in own if is_ready)
+        ready = tuple(endpoint.address for endpoint in own if endpoint.ready)
         made = service.metadata.creation_timestamp
         for name in service.served_names:
             parent = service.served_name if name != service.served_name else None
@@ -104,18 +151,19 @@ def models_of(
                     ready=ready,
                     endpoints=len(own),
                     parent=parent,
+                    prices=prices_of(service),
                     created=int(made.timestamp()) if made else 0,
                 ),
             )
     return MappingProxyType(models)
 
 
-def read_endpoints(data: bytes) -> dict[str, tuple[tuple[str, bool], ...]]:
-    """Read `endpoints.json`: service -> (address, ready) of its endpoints. Raises ValueError."""
+def read_endpoints(data: bytes) -> dict[str, tuple[Endpoint, ...]]:
+    """Read `endpoints.json`: service -> its endpoints. Raises ValueError."""
     document = orjson.loads(data)
     if not isinstance(document, dict):
         raise ValueError("endpoints.json must hold an object: service -> list of endpoints")
-    result: dict[str, tuple[tuple[str, bool], ...]] = {}
+    result: dict[str, tuple[Endpoint, ...]] = {}
     for service, entries in document.items():
         if not isinstance(entries, list):
             raise ValueError(f"the endpoints of {service!r} must be a list")
@@ -123,16 +171,29 @@ def read_endpoints(data: bytes) -> dict[str, tuple[tuple[str, bool], ...]]:
     return result
 
 
-def _endpoint(service: str, entry: Any) -> tuple[str, bool]:
+def _endpoint(service: str, entry: Any) -> Endpoint:
     address = entry.get("address") if isinstance(entry, dict) else None
     match = _ADDRESS.fullmatch(address) if isinstance(address, str) else None
     if match is None or not 0 < int(match[2]) < 65536:
         raise ValueError(f"an endpoint of {service!r} has no usable `address` (HOST:PORT)")
-    return str(address), entry.get("ready") is True
+    revision = entry.get("revision")
+    return Endpoint(str(address), entry.get("ready") is True, revision if isinstance(revision, str) else None)
+
+
+_Named = TypeVar("_Named", Owner, ModelRoute)
+
+
+def _by_name(items: Iterable[tuple[str, _Named]]) -> Mapping[str, _Named]:
+    """Of two objects that claim one name the first by their own name counts."""
+    named: dict[str, _Named] = {}
+    for name, item in sorted(items, key=lambda pair: pair[1].metadata.name):
+        named.setdefault(name, item)
+    return MappingProxyType(named)
 
 
 Signature = tuple[int, int, int]
 _ENGINE_KEY = "engine-key"
+_PREFIXES = tuple(f"{kind.lower()}-" for kind in KINDS)
 _AGAIN: Signature = (0, 0, 0)
 
 
@@ -148,8 +209,8 @@ class StateFolder:
     interval: float
     report: Callable[[str, str], None]
     _seen: dict[Path, Signature] = field(default_factory=dict)
-    _good: dict[Path, LLMService | APIKey] = field(default_factory=dict)
-    _endpoints: dict[str, tuple[tuple[str, bool], ...]] = field(default_factory=dict)
+    _good: dict[Path, Object] = field(default_factory=dict)
+    _endpoints: dict[str, tuple[Endpoint, ...]] = field(default_factory=dict)
     _loaded: bool = False
     _said: dict[Path, str] = field(default_factory=dict)
 
@@ -182,11 +243,7 @@ class StateFolder:
         return self._snapshot()
 
     def _look(self) -> dict[Path, Signature]:
-        files = [
-            path
-            for path in (self.folder / "objects").glob("*.yaml")
-            if path.name.startswith(("llmservice-", "apikey-"))
-        ]
+        files = [path for path in (self.folder / "objects").glob("*.yaml") if path.name.startswith(_PREFIXES)]
         files.append(self.folder / "endpoints.json")
         files.append(self.folder / "secrets" / _ENGINE_KEY)  # Read by who listens for snapshots.
         found: dict[Path, Signature] = {}
@@ -208,7 +265,7 @@ class StateFolder:
             if path.name == "endpoints.json":
                 self._endpoints = read_endpoints(path.read_bytes())
             else:
-                kind = LLMService if path.name.startswith("llmservice-") else APIKey
+                kind = next(KINDS[name] for name in KINDS if path.name.startswith(f"{name.lower()}-"))
                 loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
                 document = yaml.load(path.read_bytes(), Loader=loader)  # noqa: S506 - both are safe loaders
                 if isinstance(document, dict) and isinstance(document.get("metadata"), dict):
@@ -238,5 +295,13 @@ class StateFolder:
         return Snapshot(
             models=models_of([item for item in good if isinstance(item, LLMService)], self._endpoints),
             keyring=Keyring.of(item for item in good if isinstance(item, APIKey)),
+            owners=_by_name((item.owner_name, item) for item in good if isinstance(item, Owner)),
+            routes=_by_name((item.served_name, item) for item in good if isinstance(item, ModelRoute)),
+            revisions={
+                endpoint.address: endpoint.revision
+                for endpoints in self._endpoints.values()
+                for endpoint in endpoints
+                if endpoint.revision is not None
+            },
             loaded=True,
         )

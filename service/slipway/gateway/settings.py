@@ -33,6 +33,13 @@ class GatewaySettings(BaseSettings):
     cors_origins: tuple[str, ...] = ()
     """Origins of other sites whose pages may call the API; none by default (JSON list in the environment)."""
 
+    # --- what is kept ---
+    database_url: str = ""
+    """SQL database for usage, keys, responses, files and batches: `sqlite:///FILE` or `postgresql://…`;
+    empty: `gateway.db` in the state folder."""
+    database_timeout: float = Field(default=5.0, gt=0)
+    """Seconds that a database may take to answer."""
+
     # --- clients ---
     max_connections: int = Field(default=8192, ge=1)
     """Client connections at the same time; one more gets 503."""
@@ -106,3 +113,8 @@ class GatewaySettings(BaseSettings):
     """Seconds after SIGTERM in which new requests are still taken while /readyz says 503 (Kubernetes: 5)."""
     drain_timeout: int = Field(default=60, ge=1)
     """Seconds after that in which running answers may finish."""
+
+    @property
+    def database(self) -> str:
+        """The database's URL, the default worked out."""
+        return self.database_url or f"sqlite:///{self.state.absolute() / 'gateway.db'}"

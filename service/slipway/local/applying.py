@@ -12,7 +12,7 @@ from slipway.local.folders import StateFolder
 from slipway.local.keys import MANAGED_BY, key_hash, new_key
 from slipway.objects.apikeys import APIKey, APIKeySpec, APIKeyStatus
 from slipway.objects.llmservices import LLMService
-from slipway.objects.loading import Loaded, LoadError, load_file
+from slipway.objects.loading import Loaded, LoadError, Object, load_file
 from slipway.objects.meta import Metadata
 
 
@@ -30,11 +30,11 @@ class Applied:
     """A plain key that calls the file's models, to show."""
 
 
-def object_path(state: StateFolder, made: LLMService | APIKey) -> Path:
+def object_path(state: StateFolder, made: Object) -> Path:
     return state.objects / f"{made.kind.lower()}-{made.metadata.name}.yaml"
 
 
-def as_yaml(made: LLMService | APIKey) -> str:
+def as_yaml(made: Object) -> str:
     """The object as YAML that `loading.load` reads back."""
     data = made.model_dump(mode="json", by_alias=True, exclude_none=True)
     if isinstance(made, LLMService):
@@ -43,7 +43,7 @@ def as_yaml(made: LLMService | APIKey) -> str:
     return yaml.safe_dump(head | data, sort_keys=False, allow_unicode=True)
 
 
-def write_object(state: StateFolder, made: LLMService | APIKey) -> bool:
+def write_object(state: StateFolder, made: Object) -> bool:
     """Write the object if it differs from what is there. Raises OSError."""
     path, text = object_path(state, made), as_yaml(made)
     try:
@@ -90,7 +90,7 @@ def apply(state: StateFolder, loaded: Loaded, now: datetime) -> Applied:
                 )
         keys = [_with_hash(state, key, there.get(key.metadata.name), now) for key in loaded.keys]
         keys = keys or [_with_hash(state, _default_key(), there.get("local"), now)]
-        written: list[LLMService | APIKey] = [*loaded.services, *keys]
+        written: list[Object] = [*loaded.services, *loaded.owners, *loaded.routes, *keys]
         for made in written:
             write_object(state, made)
         _prune(state, {object_path(state, made).name for made in written}, there)
@@ -123,9 +123,10 @@ def _with_hash(state: StateFolder, key: APIKey, old: APIKey | None, now: datetim
 
 
 def _prune(state: StateFolder, kept: set[str], keys: dict[str, APIKey]) -> None:
-    for path in state.objects.glob("llmservice-*.yaml"):
-        if path.name not in kept:
-            path.unlink()
+    for kind in ("llmservice", "owner", "modelroute"):
+        for path in state.objects.glob(f"{kind}-*.yaml"):
+            if path.name not in kept:
+                path.unlink()
     for key in keys.values():
         path = object_path(state, key)
         if path.name not in kept and MANAGED_BY in key.metadata.annotations:

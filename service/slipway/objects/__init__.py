@@ -3,9 +3,28 @@
 API group `slipway.dev`, version `v1alpha1`.
 """
 
-from slipway.objects.apikeys import APIKey, APIKeySpec, APIKeyStatus, Limits
-from slipway.objects.llmservices import Adapter, EngineSpec, LLMService, LLMServiceSpec, ModelSpec, Task
+from slipway.objects.apikeys import (
+    APIKey,
+    APIKeySpec,
+    APIKeyStatus,
+    Budget,
+    Limits,
+    ModelLimits,
+    Priority,
+    Role,
+)
+from slipway.objects.llmservices import (
+    Adapter,
+    EngineSpec,
+    LLMService,
+    LLMServiceSpec,
+    ModelSpec,
+    Pricing,
+    Task,
+)
 from slipway.objects.meta import API_VERSION, Condition, Metadata, Resource
+from slipway.objects.modelroutes import ModelRoute, ModelRouteSpec, Target
+from slipway.objects.owners import Owner, OwnerSpec
 
 __all__ = [
     "API_VERSION",
@@ -13,13 +32,23 @@ __all__ = [
     "APIKeySpec",
     "APIKeyStatus",
     "Adapter",
+    "Budget",
     "Condition",
     "EngineSpec",
     "LLMService",
     "LLMServiceSpec",
     "Limits",
     "Metadata",
+    "ModelLimits",
+    "ModelRoute",
+    "ModelRouteSpec",
     "ModelSpec",
+    "Owner",
+    "OwnerSpec",
+    "Pricing",
+    "Priority",
     "Resource",
+    "Role",
+    "Target",
     "Task",
 ]

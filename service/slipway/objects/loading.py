@@ -21,9 +21,18 @@ from pydantic import BaseModel, ValidationError
 from slipway.objects.apikeys import APIKey
 from slipway.objects.llmservices import LLMService
 from slipway.objects.meta import API_VERSION
+from slipway.objects.modelroutes import ModelRoute
+from slipway.objects.owners import Owner
 from slipway.objects.sentences import sentence
 
-KINDS: dict[str, type[LLMService] | type[APIKey]] = {"LLMService": LLMService, "APIKey": APIKey}
+Object = LLMService | APIKey | Owner | ModelRoute
+Kind = type[LLMService] | type[APIKey] | type[Owner] | type[ModelRoute]
+KINDS: dict[str, Kind] = {
+    "LLMService": LLMService,
+    "APIKey": APIKey,
+    "Owner": Owner,
+    "ModelRoute": ModelRoute,
+}
 MAX_BYTES = 256 * 1024
 MAX_NODES = 50_000
 """Values in one document after its aliases are followed: `&a [*b, *b]` bombs grow past it."""
@@ -62,6 +71,8 @@ class Loaded:
 
     services: tuple[LLMService, ...] = ()
     keys: tuple[APIKey, ...] = ()
+    owners: tuple[Owner, ...] = ()
+    routes: tuple[ModelRoute, ...] = ()
 
 
 def load_file(path: Path) -> Loaded:
@@ -87,7 +98,7 @@ def load(data: bytes, source: str) -> Loaded:
         raise LoadError([Problem(source, 0, 0, message)])
     text = _decode(data, source)
     problems: list[Problem] = []
-    found: list[tuple[LLMService | APIKey, yaml.MappingNode]] = []
+    found: list[tuple[Object, yaml.MappingNode]] = []
     for node in _documents(text, source, problems):
         made = _object(node, source, problems)
         if made is not None and isinstance(node, yaml.MappingNode):
@@ -98,8 +109,13 @@ def load(data: bytes, source: str) -> Loaded:
     problems += _clashes(found, source)
     if problems:
         raise LoadError(problems)
-    services = tuple(made for made, _ in found if isinstance(made, LLMService))
-    return Loaded(services, tuple(made for made, _ in found if isinstance(made, APIKey)))
+    objects = [made for made, _ in found]
+    return Loaded(
+        tuple(made for made in objects if isinstance(made, LLMService)),
+        tuple(made for made in objects if isinstance(made, APIKey)),
+        tuple(made for made in objects if isinstance(made, Owner)),
+        tuple(made for made in objects if isinstance(made, ModelRoute)),
+    )
 
 
 def _neighbours(path: Path) -> list[str]:
@@ -246,7 +262,7 @@ def shorten(text: object, length: int = 60) -> str:
     return line if len(line) <= length else f"{line[: length - 1]}…"
 
 
-def _object(root: yaml.Node, source: str, problems: list[Problem]) -> LLMService | APIKey | None:
+def _object(root: yaml.Node, source: str, problems: list[Problem]) -> Object | None:
     if not isinstance(root, yaml.MappingNode):
         message = "this document is not an object; it begins with `apiVersion:` and `kind:`"
         problems.append(_problem(source, root, message))
@@ -281,9 +297,7 @@ def _object(root: yaml.Node, source: str, problems: list[Problem]) -> LLMService
     return made if not values.problems else None
 
 
-def _model(
-    root: yaml.MappingNode, data: dict[str, Any], source: str, problems: list[Problem]
-) -> type[LLMService] | type[APIKey] | None:
+def _model(root: yaml.MappingNode, data: dict[str, Any], source: str, problems: list[Problem]) -> Kind | None:
     """The model that the document's apiVersion and kind ask for; reports what does not fit."""
     before = len(problems)
     for field, allowed in (("apiVersion", [API_VERSION]), ("kind", list(KINDS))):
@@ -381,7 +395,14 @@ def _plain(annotation: Any) -> Any:
             return annotation
 
 
-def _clashes(found: list[tuple[LLMService | APIKey, yaml.MappingNode]], source: str) -> Iterator[Problem]:
+def _served(made: Object) -> tuple[str, ...]:
+    """The names that clients can put into `model` because of this object."""
+    if isinstance(made, LLMService):
+        return made.served_names
+    return (made.served_name,) if isinstance(made, ModelRoute) else ()
+
+
+def _clashes(found: list[tuple[Object, yaml.MappingNode]], source: str) -> Iterator[Problem]:
     """Objects with one name, and services that serve one name."""
     objects: dict[tuple[str, str], int] = {}
     served: dict[str, tuple[str, int]] = {}
@@ -394,12 +415,12 @@ def _clashes(found: list[tuple[LLMService | APIKey, yaml.MappingNode]], source: 
             message = f"is the name of the {made.kind} in line {first} too; rename one of them"
             yield _problem(source, node, message, "metadata.name", subject)
             continue
-        if not isinstance(made, LLMService):
-            continue
-        for at, name in enumerate(made.served_names):
-            loc: tuple[int | str, ...] = (
-                ("spec", "adapters", at - 1, "name") if at else ("spec", "model", "name")
-            )
+        for at, name in enumerate(_served(made)):
+            loc: tuple[int | str, ...] = ("spec", "model", "name")
+            if at:
+                loc = ("spec", "adapters", at - 1, "name")
+            elif isinstance(made, ModelRoute):
+                loc = ("spec", "name")
             where, _, walked = _find(root, loc)
             if len(walked) < len(loc):
                 loc, where = ("metadata", "name"), node

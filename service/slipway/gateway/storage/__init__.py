@@ -1,0 +1,1 @@
+"""What the gateway keeps: one SQL database, SQLite on one machine or PostgreSQL between several gateways."""

@@ -1,0 +1,144 @@
+"""The database behind threads of its own: one transaction a call, bounded in number and in time."""
+
+import asyncio
+import sqlite3
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any, TypeVar
+
+import alembic.command
+import alembic.config
+from sqlalchemy import Connection, Engine, create_engine, event, text
+from sqlalchemy.engine import make_url
+from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+
+from slipway.gateway.errors import APIError, retry_after
+
+T = TypeVar("T")
+MIGRATIONS = Path(__file__).parent / "migrations"
+_MIGRATION_LOCK = 0x51_1B_3A_79
+"""PostgreSQL's advisory lock that gateways hold one after the other while they migrate."""
+
+
+def unavailable() -> APIError:
+    """503 for whatever needs the database while it is away."""
+    return APIError(
+        503,
+        "database_unavailable",
+        "What this needs is kept in a database that does not answer now. Try again in a few seconds.",
+        headers=retry_after(2.0),
+    )
+
+
+def open_engine(url: str, seconds: float, connections: int = 4) -> Engine:
+    """An engine whose connections give up after `seconds`. Makes SQLite's folder where it is missing."""
+    parsed = make_url(url)
+    if parsed.drivername == "postgresql":
+        parsed = parsed.set(drivername="postgresql+psycopg")
+    if parsed.get_backend_name() == "sqlite":
+        if parsed.database:
+            Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
+        engine = create_engine(parsed, connect_args={"timeout": seconds}, pool_size=connections)
+        event.listen(engine, "connect", _prepare_sqlite)
+        return engine
+    return create_engine(
+        parsed,
+        pool_size=connections,
+        max_overflow=0,
+        pool_timeout=seconds,
+        pool_pre_ping=True,
+        connect_args={
+            "connect_timeout": max(1, int(seconds)),
+            "options": f"-c statement_timeout={int(seconds * 1000)} -c timezone=UTC",
+            "keepalives_idle": 5,
+            "keepalives_interval": 2,
+            "keepalives_count": 3,
+            "tcp_user_timeout": int(seconds * 1000),
+        },
+    )
+
+
+def _prepare_sqlite(connection: sqlite3.Connection, _: Any) -> None:
+    cursor = connection.cursor()
+    for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
+        cursor.execute(f"PRAGMA {pragma}")
+    cursor.close()
+
+
+def migrate(engine: Engine) -> None:
+    """Bring the schema up to date. Gateways that start together do it one after the other."""
+    config = alembic.config.Config()
+    config.set_main_option("script_location", str(MIGRATIONS))
+    with engine.connect() as connection:
+        if engine.dialect.name == "postgresql":
+            connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": _MIGRATION_LOCK})
+            connection.commit()
+        else:
+            connection.exec_driver_sql("BEGIN IMMEDIATE")
+        try:
+            config.attributes["connection"] = connection
+            alembic.command.upgrade(config, "head")
+            connection.commit()
+        finally:
+            if engine.dialect.name == "postgresql":
+                connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": _MIGRATION_LOCK})
+                connection.commit()
+
+
+class Database:
+    """Runs functions in transactions, off the event loop."""
+
+    def __init__(self, url: str, *, seconds: float = 5.0, threads: int = 4) -> None:
+        """`url` is SQLAlchemy's (`sqlite:///FILE`, `postgresql://…`); `seconds` bounds every call."""
+        self.engine = open_engine(url, seconds, threads)
+        self._seconds = seconds
+        self._threads = ThreadPoolExecutor(threads, "database")
+        self._room = threads * 64
+        self._running = 0
+
+    async def run(self, work: Callable[[Connection], T]) -> T:
+        """What `work` returns, from one transaction. Raises APIError 503 when no answer comes."""
+        if self._running >= self._room:
+            raise unavailable()
+        self._running += 1
+        future = asyncio.get_running_loop().run_in_executor(self._threads, self._transact, work)
+        future.add_done_callback(self._ended)
+        try:
+            async with asyncio.timeout(2 * self._seconds):
+                return await asyncio.shield(future)
+        except TimeoutError:
+            raise unavailable() from None
+        except DBAPIError as error:
+            if error.connection_invalidated or not _is_a_mistake(error):
+                raise unavailable() from error
+            raise
+        except SQLAlchemyError as error:
+            raise unavailable() from error
+
+    def run_now(self, work: Callable[[Connection], T]) -> T:
+        """The same on this thread, for processes without an event loop."""
+        return self._transact(work)
+
+    async def migrate(self) -> None:
+        """Bring the schema up to date. Raises SQLAlchemy's errors."""
+        await asyncio.get_running_loop().run_in_executor(self._threads, migrate, self.engine)
+
+    def close(self) -> None:
+        """Close the connections; a call that runs is not waited for."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+        self.engine.dispose()
+
+    def _transact(self, work: Callable[[Connection], T]) -> T:
+        with self.engine.begin() as connection:
+            return work(connection)
+
+    def _ended(self, future: "asyncio.Future[Any]") -> None:
+        self._running -= 1
+        if not future.cancelled():
+            future.exception()  # Seen: a call whose caller has given up must not be reported as forgotten.
+
+
+def _is_a_mistake(error: DBAPIError) -> bool:
+    """Whether the statement is at fault (a constraint, a syntax error), not the database's absence."""
+    return type(error).__name__ in ("IntegrityError", "ProgrammingError", "DataError", "NotSupportedError")

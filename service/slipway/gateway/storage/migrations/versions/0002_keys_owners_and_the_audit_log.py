@@ -1,0 +1,8 @@
+"""Keys, owners and the audit log."""
+
+revision = "0002"
+down_revision = "0001"
+
+
+def upgrade() -> None:
+    """Nothing yet."""
