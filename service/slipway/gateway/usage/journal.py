@@ -1,0 +1,230 @@
+"""The usage journal: what the gateway itself does for a usage record is a copy into mapped memory.
+
+The kernel keeps what was written to a mapped file when the process is killed at any instruction; the
+recorder, a process of its own, brings it into the database and to the disk.
+"""
+
+import mmap
+import os
+import shutil
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import orjson
+
+from slipway.gateway.errors import APIError, retry_after
+from slipway.gateway.usage import segments
+from slipway.gateway.usage.segments import END, HEADER, OWNER_LOCK, Progress
+
+SEGMENT = 16 * 1024 * 1024
+CLOSE_ROOM = 2048
+"""Bytes kept free for the closing entry of every request under way: what was begun can always be recorded."""
+_MARK = END.to_bytes(4, "little")
+_LOOK_AGAIN = 0.1
+"""Seconds between two looks whether a full journal has room again."""
+
+
+def journal_full() -> APIError:
+    """503: nothing is served that could not be recorded."""
+    return APIError(
+        503,
+        "usage_unavailable",
+        "The gateway cannot record usage now and serves nothing unrecorded. Try again in a few seconds.",
+        headers=retry_after(2.0),
+    )
+
+
+class UsageJournal(Protocol):
+    """Where records go first."""
+
+    def open(self, started_us: int, fields: Mapping[str, object], entry: str = "") -> str:
+        """An engine is about to be asked; the id of the record to come.
+
+        Given the id of an earlier call, replaces what that said. "" where the journal is full and requests
+        are served all the same; otherwise raises APIError 503.
+        """
+        ...
+
+    def close(self, entry: str, fields: Mapping[str, object]) -> None:
+        """The request of `entry` has ended."""
+        ...
+
+    def refuse(self, started_us: int, fields: Mapping[str, object]) -> None:
+        """A request has ended that no engine was asked about; its whole record."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """What of a journal is not in the database yet."""
+
+    bytes: int
+    """Bytes of its segments on disk."""
+    records: int
+    seconds: float
+    """Since everything was in the database; 0 if it is."""
+
+
+class Journal:
+    """The journal of one gateway process."""
+
+    def __init__(
+        self,
+        root: Path,
+        *,
+        wall: Callable[[], float],
+        most: int = 1 << 30,
+        serve_when_full: bool = False,
+        segment: int = SEGMENT,
+    ) -> None:
+        """`root` is `STATE/usage`; `most` and `segment` are bytes, `wall` seconds since 1970."""
+        self.instance = os.urandom(6).hex()
+        self.folder = root / self.instance
+        self.closed = 0
+        """Closing entries written."""
+        self.unrecorded = 0
+        """Requests of which nothing could be written."""
+        self._wall = wall
+        self._most = max(1, most // segment)
+        self._size = segment
+        self._serve_when_full = serve_when_full
+        self._lock: int | None = None
+        self._sequence = 0
+        self._unclosed = 0
+        self._number = 0
+        self._map: mmap.mmap | None = None
+        self._next: mmap.mmap | None = None
+        self._at = segment
+        self._look_after = 0.0
+        self._ended = False
+
+    def start(self) -> None:
+        """Make the folder, held by this process from the moment it can be seen. Raises OSError."""
+        if self._lock is not None:
+            return
+        new = self.folder.parent / f".{self.instance}"
+        new.mkdir(parents=True, exist_ok=True)
+        self._lock = segments.lock(new / OWNER_LOCK)
+        new.rename(self.folder)
+
+    def end(self) -> None:
+        """Nothing more will be written: let the recorder finish."""
+        self._ended = True
+        for each in (self._map, self._next):
+            if each is not None:
+                each.close()
+        self._map = self._next = None
+        if self._lock is not None:
+            os.close(self._lock)
+            self._lock = None
+
+    def open(self, started_us: int, fields: Mapping[str, object], entry: str = "") -> str:
+        """See UsageJournal.open."""
+        known, entry = entry, entry or self._name(started_us)
+        if not self._write({"id": entry, **fields}, self._unclosed + 1):
+            if self._serve_when_full:
+                return known
+            raise journal_full()
+        if not known:
+            self._unclosed += 1
+        return entry
+
+    def close(self, entry: str, fields: Mapping[str, object]) -> None:
+        """See UsageJournal.close."""
+        self._unclosed -= 1
+        self._end(entry, fields, must=True)
+
+    def refuse(self, started_us: int, fields: Mapping[str, object]) -> None:
+        """See UsageJournal.refuse."""
+        self._end(self._name(started_us), fields, must=False)
+
+    def waiting(self) -> Waiting:
+        """What the recorder has not brought into the database."""
+        progress = Progress.read(self.folder)
+        records = max(0, self.closed - progress.closed)
+        since = progress.at or self._wall()
+        held = len(segments.segments_in(self.folder)) * self._size
+        return Waiting(held, records, max(0.0, self._wall() - since) if records else 0.0)
+
+    def _name(self, started_us: int) -> str:
+        """A record's id: sorts by time, differs between processes, is the same however often it is read."""
+        self._sequence += 1
+        return f"{started_us:013x}{self.instance}{self._sequence & 0xFFF_FFFF:07x}"
+
+    def _end(self, entry: str, fields: Mapping[str, object], *, must: bool) -> None:
+        if self._write({"id": entry, "closing": self.closed + 1, **fields}, self._unclosed, must=must):
+            self.closed += 1
+        else:
+            self.unrecorded += 1
+
+    def _write(self, document: Mapping[str, object], unclosed: int, *, must: bool = False) -> bool:
+        data = orjson.dumps(document)
+        if not self._make_room(HEADER + len(data), unclosed, must=must):
+            return False
+        assert self._map is not None  # noqa: S101 - for the type checker
+        head, rest = segments.framed(data)
+        end = self._at + HEADER + len(data)
+        self._map[self._at + 4 : end] = rest
+        self._map[self._at : self._at + 4] = head
+        self._at = end
+        return True
+
+    def _make_room(self, length: int, unclosed: int, *, must: bool) -> bool:
+        """Room for `length` bytes in the current segment, and after them for what is still to be closed."""
+        end = self._at + length + len(_MARK)
+        if end + unclosed * CLOSE_ROOM <= self._size:
+            return True
+        fits = end <= self._size
+        if self._next is None and not self._prepare(over=must and not fits):
+            return must and fits
+        if not fits:
+            self._roll()
+        return True
+
+    def _roll(self) -> None:
+        old, self._map, self._next = self._map, self._next, None
+        if old is not None:
+            old[self._at : self._at + 4] = _MARK
+            old.close()
+        self._at = 0
+
+    def _prepare(self, *, over: bool) -> bool:
+        """Make the next segment, its space on disk reserved: writing to it can then never fail.
+
+        `over`: even beyond the bound, for a request that was begun.
+        """
+        now = self._wall()
+        if self._ended or (not over and 0 <= self._look_after - now <= _LOOK_AGAIN):
+            return False
+        self._look_after = now + _LOOK_AGAIN
+        try:
+            self.start()
+            if not over and len(segments.segments_in(self.folder)) >= self._most:
+                return False
+            path = segments.segment_path(self.folder, self._number + 1)
+            file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                os.posix_fallocate(file, 0, self._size)
+                self._next = mmap.mmap(file, self._size)
+            except OSError:
+                path.unlink()
+                return False
+            finally:
+                os.close(file)
+        except OSError:
+            return False
+        self._look_after = 0.0
+        self._number += 1
+        return True
+
+
+def started_us(entry: str) -> int:
+    """When the request of a record began, in microseconds since 1970: the front of its id."""
+    return int(entry[:13], 16)
+
+
+def discard(folder: Path) -> None:
+    """Remove a journal that is wholly in the database."""
+    shutil.rmtree(folder, ignore_errors=True)
