@@ -1,4 +1,9 @@
-"""The database behind threads of its own: one transaction a call, bounded in number and in time."""
+"""The database behind threads of its own: one transaction a call, bounded in number and in time.
+
+SQLite's transactions begin at once and as writers (`BEGIN IMMEDIATE`): what was read in one is still true when
+it writes, and none fails half-way because another was faster. Those that only read ask for it (`read`) and
+wait for nobody.
+"""
 
 import asyncio
 import sqlite3
@@ -17,6 +22,7 @@ from slipway.gateway.errors import APIError, retry_after
 
 T = TypeVar("T")
 MIGRATIONS = Path(__file__).parent / "migrations"
+_ONLY_READS = "slipway_only_reads"
 _MIGRATION_LOCK = 0x51_1B_3A_79
 """PostgreSQL's advisory lock that gateways hold one after the other while they migrate."""
 
@@ -31,8 +37,11 @@ def unavailable() -> APIError:
     )
 
 
-def open_engine(url: str, seconds: float, connections: int = 4) -> Engine:
-    """An engine whose connections give up after `seconds`. Makes SQLite's folder where it is missing."""
+def open_engine(url: str, seconds: float, connections: int = 4, *, durable: bool = False) -> Engine:
+    """An engine whose connections give up after `seconds`. Makes SQLite's folder where it is missing.
+
+    `durable`: SQLite's commits are on the disk when they return, not only safe from the process's end.
+    """
     parsed = make_url(url)
     if parsed.drivername == "postgresql":
         parsed = parsed.set(drivername="postgresql+psycopg")
@@ -40,7 +49,8 @@ def open_engine(url: str, seconds: float, connections: int = 4) -> Engine:
         if parsed.database:
             Path(parsed.database).parent.mkdir(parents=True, exist_ok=True)
         engine = create_engine(parsed, connect_args={"timeout": seconds}, pool_size=connections)
-        event.listen(engine, "connect", _prepare_sqlite)
+        event.listen(engine, "connect", _prepare_durable_sqlite if durable else _prepare_sqlite)
+        event.listen(engine, "begin", _begin_sqlite)
         return engine
     return create_engine(
         parsed,
@@ -59,31 +69,41 @@ def open_engine(url: str, seconds: float, connections: int = 4) -> Engine:
     )
 
 
-def _prepare_sqlite(connection: sqlite3.Connection, _: Any) -> None:
+def _prepare_sqlite(connection: sqlite3.Connection, _: Any, synchronous: str = "NORMAL") -> None:
+    # The driver begins transactions late, before the first change only; `_begin_sqlite` does it in its place.
+    connection.isolation_level = None
     cursor = connection.cursor()
-    for pragma in ("journal_mode=WAL", "synchronous=NORMAL", "foreign_keys=ON"):
+    for pragma in ("journal_mode=WAL", f"synchronous={synchronous}", "foreign_keys=ON"):
         cursor.execute(f"PRAGMA {pragma}")
     cursor.close()
 
 
+def _prepare_durable_sqlite(connection: sqlite3.Connection, record: Any) -> None:
+    _prepare_sqlite(connection, record, "FULL")
+
+
+def _begin_sqlite(connection: Connection) -> None:
+    reads = connection.get_execution_options().get(_ONLY_READS, False)
+    connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
+
+
+def _begin_reading(connection: Connection) -> None:
+    """Let all queries of the transaction see the same moment."""
+    if connection.dialect.name == "postgresql":
+        connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+
+
 def migrate(engine: Engine) -> None:
-    """Bring the schema up to date. Gateways that start together do it one after the other."""
+    """Bring the schema up to date, wholly or not at all. Processes that start together do it in turn."""
     config = alembic.config.Config()
     config.set_main_option("script_location", str(MIGRATIONS))
-    with engine.connect() as connection:
+    with engine.begin() as connection:
         if engine.dialect.name == "postgresql":
-            connection.execute(text("SELECT pg_advisory_lock(:key)"), {"key": _MIGRATION_LOCK})
-            connection.commit()
-        else:
-            connection.exec_driver_sql("BEGIN IMMEDIATE")
-        try:
-            config.attributes["connection"] = connection
-            alembic.command.upgrade(config, "head")
-            connection.commit()
-        finally:
-            if engine.dialect.name == "postgresql":
-                connection.execute(text("SELECT pg_advisory_unlock(:key)"), {"key": _MIGRATION_LOCK})
-                connection.commit()
+            # Both end with the transaction. Who waits for others' migrations waits longer than for a query.
+            connection.exec_driver_sql("SET LOCAL statement_timeout = 0")
+            connection.execute(text("SELECT pg_advisory_xact_lock(:key)"), {"key": _MIGRATION_LOCK})
+        config.attributes["connection"] = connection
+        alembic.command.upgrade(config, "head")
 
 
 class Database:
@@ -96,13 +116,24 @@ class Database:
         self._threads = ThreadPoolExecutor(threads, "database")
         self._room = threads * 64
         self._running = 0
+        self.migrated = False
+        """Before that nothing is asked of it."""
 
     async def run(self, work: Callable[[Connection], T]) -> T:
         """What `work` returns, from one transaction. Raises APIError 503 when no answer comes."""
-        if self._running >= self._room:
+        return await self._call(self._transact, work)
+
+    async def read(self, work: Callable[[Connection], T]) -> T:
+        """The same for work that only reads: all its queries see one moment, and no writer is waited for."""
+        return await self._call(self._look, work)
+
+    async def _call(
+        self, way: Callable[[Callable[[Connection], T]], T], work: Callable[[Connection], T]
+    ) -> T:
+        if not self.migrated or self._running >= self._room:
             raise unavailable()
         self._running += 1
-        future = asyncio.get_running_loop().run_in_executor(self._threads, self._transact, work)
+        future = asyncio.get_running_loop().run_in_executor(self._threads, way, work)
         future.add_done_callback(self._ended)
         try:
             async with asyncio.timeout(2 * self._seconds):
@@ -116,13 +147,10 @@ class Database:
         except SQLAlchemyError as error:
             raise unavailable() from error
 
-    def run_now(self, work: Callable[[Connection], T]) -> T:
-        """The same on this thread, for processes without an event loop."""
-        return self._transact(work)
-
     async def migrate(self) -> None:
         """Bring the schema up to date. Raises SQLAlchemy's errors."""
         await asyncio.get_running_loop().run_in_executor(self._threads, migrate, self.engine)
+        self.migrated = True
 
     def close(self) -> None:
         """Close the connections; a call that runs is not waited for."""
@@ -131,6 +159,11 @@ class Database:
 
     def _transact(self, work: Callable[[Connection], T]) -> T:
         with self.engine.begin() as connection:
+            return work(connection)
+
+    def _look(self, work: Callable[[Connection], T]) -> T:
+        with self.engine.connect().execution_options(**{_ONLY_READS: True}) as connection, connection.begin():
+            _begin_reading(connection)
             return work(connection)
 
     def _ended(self, future: "asyncio.Future[Any]") -> None:

@@ -4,9 +4,9 @@ The kernel keeps what was written to a mapped file when the process is killed at
 recorder, a process of its own, brings it into the database and to the disk.
 """
 
+import json
 import mmap
 import os
-import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -160,7 +160,10 @@ class Journal:
             self.unrecorded += 1
 
     def _write(self, document: Mapping[str, object], unclosed: int, *, must: bool = False) -> bool:
-        data = orjson.dumps(document)
+        try:
+            data = orjson.dumps(document)
+        except TypeError:  # An integer beyond 64 bits, by an engine that counts badly.
+            data = json.dumps(document).encode()
         if not self._make_room(HEADER + len(data), unclosed, must=must):
             return False
         assert self._map is not None  # noqa: S101 - for the type checker
@@ -218,13 +221,3 @@ class Journal:
         self._look_after = 0.0
         self._number += 1
         return True
-
-
-def started_us(entry: str) -> int:
-    """When the request of a record began, in microseconds since 1970: the front of its id."""
-    return int(entry[:13], 16)
-
-
-def discard(folder: Path) -> None:
-    """Remove a journal that is wholly in the database."""
-    shutil.rmtree(folder, ignore_errors=True)

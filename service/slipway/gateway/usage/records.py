@@ -1,4 +1,4 @@
-"""What a usage record says, and how it is read off an exchange. The keys are the columns of the table."""
+"""What the gateway writes into the journal about an exchange; `rows` makes the record of it."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -7,13 +7,10 @@ from slipway.gateway.catalog import Catalog
 from slipway.gateway.exchanges import Exchange
 from slipway.gateway.usage.journal import UsageJournal
 
-KILLED = "gateway_killed"
-"""`error` of a record whose gateway ended before the request did; its tokens are those reserved for it."""
-
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """Writes exchanges to the journal; those that carry no good key leave no record: strangers cost nothing."""
+    """Writes exchanges to the journal. Those without a good key leave no record: strangers cost nothing."""
 
     journal: UsageJournal
     catalog: Catalog
