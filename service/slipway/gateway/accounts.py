@@ -1,84 +1,121 @@
-"""What becomes of a request, and who is told in the end: metrics and the log."""
+"""Closes the accounts of a request: limits settled, usage recorded, metrics counted, its line written."""
 
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import dataclass
 
-from slipway.gateway.auth import Key
-from slipway.gateway.errors import Headers
+from slipway.gateway.exchanges import CLIENT_LEFT, Exchange
+from slipway.gateway.limits import Decision, LimitStore
 from slipway.gateway.logs import JSONLog
-from slipway.gateway.metrics import UNKNOWN, Metrics
+from slipway.gateway.metrics import Metrics
 from slipway.gateway.relay.sse import Usage
 from slipway.gateway.relay.transport import UpstreamError
-from slipway.gateway.requests import Head
-from slipway.gateway.routes import Route
-
-CLIENT_LEFT = 499
-"""Status in logs and metrics for a client that left; nobody is there to receive it."""
 
 
 @dataclass(slots=True)
-class Record:
-    """What becomes of one request; the source of its log line and metrics."""
+class Accounts:
+    """Who is told what became of a request."""
 
-    route: Route
-    head: Head
-    started: float
-    key: Key | None = None
-    model: str = UNKNOWN
-    stream: bool = False
-    status: int = 500
-    error: str = ""
-    address: str = ""
-    attempts: int = 0
-    first_byte: float | None = None
-    usage: Usage | None = None
-    begun: bool = False
-    """The answer's head went to the client."""
-    headers: Headers = field(default_factory=list)
+    limits: LimitStore
+    metrics: Metrics
+    log: JSONLog
+    clock: Callable[[], float]
+
+    def open(self, exchange: Exchange) -> None:
+        """An engine is about to be asked."""
+
+    def close(self, exchange: Exchange) -> None:
+        """The request has ended, or its answer is complete but for passing it on; the first call counts."""
+        if exchange.closed:
+            return
+        exchange.closed = True
+        exchange.ended = self.clock()
+        self._count(exchange)
+        if exchange.reservation is not None:
+            used = exchange.usage.total if exchange.usage is not None else 0
+            self.limits.settle(exchange.reservation, used, exchange.cost)
+        self._measure(exchange)
+        self.log.request(_line(exchange))
+
+    def limited(self, decision: Decision) -> None:
+        """A limit refused a request."""
+        if not decision.never_fits:
+            self.metrics.limited.labels(decision.refused_by).inc()
+
+    def fault(self, exchange: Exchange, error: UpstreamError) -> None:
+        """Write what went wrong with an engine; its client is told less."""
+        self.log.write(
+            "warning",
+            "engine_fault",
+            f"{type(error).__name__}: {error}",
+            request_id=exchange.request_id,
+            model=exchange.model,
+            endpoint=exchange.address or None,
+            begun=exchange.begun,
+        )
+
+    @staticmethod
+    def _count(exchange: Exchange) -> None:
+        """Tokens and cost. Where an engine has worked and nobody counted, an estimate stands.
+
+        Of a stream that is what has passed by, an event a token; of a whole answer what was reserved for it:
+        or else leaving early would make it free.
+        """
+        if exchange.served is None or not exchange.route.counts:
+            return
+        usage = exchange.usage
+        worked = exchange.attempts and (exchange.begun or exchange.status == CLIENT_LEFT)
+        if usage is None and worked:
+            exchange.estimated = True
+            passed = exchange.events if exchange.stream else exchange.reserved_completion
+            usage = Usage(exchange.reserved_prompt, min(passed, exchange.reserved_completion))
+        if usage is not None:
+            exchange.usage = usage
+            exchange.cost = exchange.served.prices.cost(usage.prompt, usage.completion, usage.cached)
+
+    def _measure(self, exchange: Exchange) -> None:
+        route, usage, seconds = exchange.route, exchange.usage, exchange.ended - exchange.started
+        metrics, model = self.metrics, exchange.model
+        metrics.answered(route.path, route.operation, model, exchange.status, seconds, exchange.error)
+        if exchange.status == CLIENT_LEFT:
+            metrics.disconnects.inc()
+        first = exchange.first_byte
+        if first is not None:
+            metrics.first_token(route.operation, model, first - exchange.started)
+        if usage is not None:
+            metrics.used(route.operation, model, usage.prompt, usage.completion)
+            if first is not None and usage.completion > 1:
+                metrics.per_token(route.operation, model, (exchange.ended - first) / (usage.completion - 1))
 
 
-def account(record: Record, seconds: float, metrics: Metrics, log: JSONLog) -> None:
-    """Count a request that has ended after `seconds`, and write its line."""
-    route, usage = record.route, record.usage
-    metrics.answered(route.path, route.operation, record.model, record.status, seconds, record.error)
-    if record.first_byte is not None:
-        metrics.first_token(route.operation, record.model, record.first_byte)
-    if usage is not None:
-        metrics.used(route.operation, record.model, usage.prompt, usage.completion)
-        if record.first_byte is not None and usage.completion > 1:
-            each = (seconds - record.first_byte) / (usage.completion - 1)
-            metrics.per_token(route.operation, record.model, each)
+def _line(exchange: Exchange) -> dict[str, object]:
+    usage = exchange.usage
     line: dict[str, object] = {
-        "request_id": record.head.request_id.decode(),
-        "route": route.path,
-        "key": record.key.name if record.key is not None else None,
-        "model": record.model,
-        "status": record.status,
-        "seconds": round(seconds, 6),
+        "request_id": exchange.request_id,
+        "route": exchange.route.path,
+        "key": exchange.key.name if exchange.key is not None else None,
+        "model": exchange.model,
+        "status": exchange.status,
+        "seconds": round(exchange.ended - exchange.started, 6),
     }
-    if record.error:
-        line["error"] = record.error
-    if record.stream:
+    if exchange.error:
+        line["error"] = exchange.error
+    if exchange.stream:
         line["stream"] = True
-    if record.first_byte is not None:
-        line["first_byte_seconds"] = round(record.first_byte, 6)
+    if exchange.first_byte is not None:
+        line["first_byte_seconds"] = round(exchange.first_byte - exchange.started, 6)
     if usage is not None:
         line["prompt_tokens"] = usage.prompt
         line["completion_tokens"] = usage.completion
-    if record.address:
-        line["endpoint"] = record.address
-    if record.attempts > 1:
-        line["attempts"] = record.attempts
-    log.request(line)
-
-
-def log_fault(record: Record, error: UpstreamError, log: JSONLog) -> None:
-    """Write what went wrong with an engine; its client is told less."""
-    log.write(
-        "warning",
-        "engine_fault",
-        f"{type(error).__name__}: {error}",
-        request_id=record.head.request_id.decode(),
-        model=record.model,
-        endpoint=record.address or None,
-        begun=record.begun,
-    )
+        if usage.cached:
+            line["cached_tokens"] = usage.cached
+        if exchange.cost:
+            line["cost_usd"] = exchange.cost / 1_000_000_000
+        if exchange.estimated:
+            line["estimated"] = True
+    if exchange.served is not None and exchange.served.name != exchange.model:
+        line["served_model"] = exchange.served.name
+    if exchange.address:
+        line["endpoint"] = exchange.address
+    if exchange.attempts > 1:
+        line["attempts"] = exchange.attempts
+    return line

@@ -1,23 +1,22 @@
 """What is not relayed: models, health, metrics, the OpenAPI document, the console. FastAPI."""
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from fastapi import FastAPI, Request
+from fastapi import APIRouter, FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
 from slipway import __version__
-from slipway.gateway.auth import Key, authenticate
+from slipway.gateway.apis import Caller
 from slipway.gateway.catalog import Catalog, Model
 from slipway.gateway.console_files import ConsoleFiles
 from slipway.gateway.errors import APIError, internal_error, invalid_request, model_not_found
 from slipway.gateway.metrics import CONTENT_TYPE, Metrics
 from slipway.gateway.openapi import document
-from slipway.gateway.requests import read_head
 from slipway.gateway.routes import Route
 
 
@@ -66,9 +65,10 @@ def make_api(
     metrics: Metrics,
     routes: Mapping[str, Route],
     *,
+    caller: Caller,
+    routers: Iterable[APIRouter],
     console: Path,
     draining: Callable[[], bool],
-    wall: Callable[[], float],
     on_scrape: Callable[[], None],
 ) -> FastAPI:
     """The FastAPI application behind the front door."""
@@ -82,20 +82,15 @@ def make_api(
     )
     openapi = json.dumps(document(routes, __version__)).encode()
 
-    def caller(request: Request) -> Key:
-        head = read_head(request.scope["headers"])
-        head.check_credentials()
-        return authenticate(catalog.snapshot.keyring, head.authorization, head.api_key, wall)
-
     @app.get("/v1/models")
     async def list_models(request: Request) -> JSONResponse:
-        key = caller(request)
+        key = await caller(request)
         models = [model for model in catalog.snapshot.models.values() if key.allows(model.name)]
         return JSONResponse({"object": "list", "data": [describe(model) for model in models]})
 
     @app.get("/v1/models/{name:path}")
     async def retrieve_model(name: str, request: Request) -> JSONResponse:
-        key = caller(request)
+        key = await caller(request)
         model = catalog.snapshot.models.get(name)
         if model is None or not key.allows(name):
             raise model_not_found(name)
@@ -120,6 +115,8 @@ def make_api(
     async def openapi_document() -> Response:
         return Response(openapi, media_type="application/json")
 
+    for router in routers:
+        app.include_router(router)
     for route in routes.values():
         # Never reached: the front door answers these. Here they make GET on them a 405 rather than a 404.
         app.add_api_route(route.path, _unreachable, methods=["POST"], include_in_schema=False)

@@ -1,16 +1,26 @@
 """Puts one gateway together from its settings; the parts can be exchanged for tests."""
 
 import asyncio
-import contextlib
+import secrets
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
 from prometheus_client import CollectorRegistry
 from starlette.middleware.cors import CORSMiddleware
 
+from slipway.gateway.accounts import Accounts
+from slipway.gateway.answering import Answering
 from slipway.gateway.api import make_api
+from slipway.gateway.apis import batches as batches_api
+from slipway.gateway.apis import files as files_api
+from slipway.gateway.apis import make_caller
+from slipway.gateway.auth import Key
+from slipway.gateway.batches.asking import Asking
+from slipway.gateway.batches.runner import BatchRunner
 from slipway.gateway.catalog import Catalog, Snapshot, Source, StateFolder
+from slipway.gateway.files.store import Files
 from slipway.gateway.frontdoor import ASGIApp, FrontDoor
 from slipway.gateway.limits import LIMIT_HEADERS, InProcessLimits, LimitStore
 from slipway.gateway.logs import JSONLog
@@ -21,6 +31,7 @@ from slipway.gateway.relay.transport import TCPTransport, Transport, TransportLi
 from slipway.gateway.routes import relayed_routes
 from slipway.gateway.serving import Serving
 from slipway.gateway.settings import GatewaySettings
+from slipway.gateway.storage.database import Database
 
 CONSOLE = Path(__file__).parent / "console"
 
@@ -56,6 +67,11 @@ class Gateway:
     metrics: Metrics
     log: JSONLog
     engine_key: EngineKey
+    database: Database
+    name: str = field(default_factory=lambda: f"gw-{secrets.token_hex(6)}")
+    """Tells this process apart from other gateways, in leases and usage."""
+    background: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
+    """Runs as long as the gateway, once the database is there."""
     app: ASGIApp | None = None
     draining: bool = False
     _tasks: list["asyncio.Task[None]"] = field(default_factory=list)
@@ -64,14 +80,14 @@ class Gateway:
         """Begin to watch the source and to gather log lines."""
         loop = asyncio.get_running_loop()
         self.log.gather(loop.call_later)
-        self._tasks = [loop.create_task(self._watch())]
+        self._tasks = [loop.create_task(self._watch()), loop.create_task(self._open_database())]
 
     async def stop(self) -> None:
         """Stop watching, close the kept connections, write the last log lines."""
         for task in self._tasks:
             task.cancel()
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        self.database.close()
         self.relay.endpoints_changed(set())
         self.log.gather(None)
 
@@ -82,6 +98,23 @@ class Gateway:
             except Exception as error:
                 self.log.write("error", "source_failed", f"{type(error).__name__}: {error}")
                 await asyncio.sleep(1)
+
+    async def _open_database(self) -> None:
+        """Bring the database up to date, as often as it takes; requests to models do not wait for it."""
+        while not self.database.migrated:
+            try:
+                await self.database.migrate()
+            except Exception as error:
+                self.log.write("error", "database", f"{type(error).__name__}: {str(error)[:500]}")
+                await asyncio.sleep(2)
+        await asyncio.gather(*(run() for run in self.background))
+
+    async def key_of(self, name: str, owner: str) -> Key | None:
+        """The key with this name, as long as it may be used and belongs to the owner."""
+        for key in self.catalog.snapshot.keyring.keys.values():
+            if key.name == name and key.owner == owner and not key.disabled:
+                return None if key.expires_at is not None and key.expires_at <= time.time() else key
+        return None
 
     def changed(self, snapshot: Snapshot) -> None:
         """The catalogue has a new snapshot."""
@@ -119,16 +152,19 @@ def make_gateway(
         RelayLimits(settings.attempts, settings.max_queue, settings.queue_timeout),
         on_retry=lambda service, reason: metrics.retries.labels(service, reason).inc(),
     )
+    limits = limits if limits is not None else InProcessLimits(time.monotonic)
+    accounts = Accounts(limits, metrics, log, time.perf_counter)
     serving = Serving(
         settings=settings,
         catalog=catalog,
-        limits=limits if limits is not None else InProcessLimits(time.monotonic),
+        limits=limits,
         relay=relay,
-        metrics=metrics,
+        accounts=accounts,
         log=log,
         engine_key=lambda: engine_key.value,
         clock=time.perf_counter,
         wall=time.time,
+        answering=Answering(accounts, log, time.perf_counter),
     )
     if source is None:
         source = StateFolder(
@@ -136,17 +172,36 @@ def make_gateway(
             settings.poll_interval,
             lambda file, problem: log.write("warning", "state", f"{file}: {problem}", file=file),
         )
-    gateway = Gateway(settings, catalog, source, serving, relay, metrics, log, engine_key)
+    database = Database(settings.database, seconds=settings.database_timeout)
+    gateway = Gateway(settings, catalog, source, serving, relay, metrics, log, engine_key, database)
     catalog.on_change.append(gateway.changed)
     metrics.watch(lambda: catalog.snapshot, relay.balancer.outstanding)
     routes = relayed_routes(settings)
+    caller = make_caller(catalog, time.time)
+    files = Files(database, _now_us, settings.file_max, settings.files_max)
+    batches = BatchRunner(
+        database=database,
+        files=files,
+        asking=Asking(serving.perform, routes, time.monotonic, _now_us),
+        key_of=gateway.key_of,
+        log=log,
+        now_us=_now_us,
+        gateway=gateway.name,
+        parallel=settings.batch_parallel,
+        longest=settings.max_body,
+    )
+    gateway.background.append(batches.run)
     api = make_api(
         catalog,
         metrics,
         routes,
+        caller=caller,
+        routers=(
+            files_api.router(caller, files),
+            batches_api.router(caller, database, _now_us, batches.kick),
+        ),
         console=CONSOLE,
         draining=lambda: gateway.draining,
-        wall=time.time,
         on_scrape=gateway.scraped,
     )
     app: ASGIApp = FrontDoor(routes, serving, api, gateway)
@@ -160,6 +215,10 @@ def make_gateway(
         )
     gateway.app = app
     return gateway
+
+
+def _now_us() -> int:
+    return time.time_ns() // 1000
 
 
 def _transport_limits(settings: GatewaySettings) -> TransportLimits:

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from math import ceil
 from typing import Protocol
 
+from slipway.gateway.auth import Key
 from slipway.gateway.errors import APIError, Headers, retry_after
 from slipway.objects import Limits
 
@@ -106,6 +107,7 @@ class Reservation:
 class Decision:
     """The answer to `reserve`."""
 
+    limits: Limits
     reservation: Reservation | None
     """None: refused."""
     requests: Gauge | None
@@ -134,14 +136,30 @@ LIMIT_HEADERS = tuple(
 """The names that `Decision.headers` gives."""
 
 
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """Whose limits count."""
+
+    id: str
+    limits: Limits
+
+
+def subjects_of(key: Key, model: str, snapshot: object) -> tuple[Subject, ...]:
+    """All whose limits count for a call."""
+    limits = key.limits
+    if limits.tokens_per_minute is limits.requests_per_minute is limits.max_parallel is None:
+        return ()
+    return (Subject(f"key/{key.name}", limits),)
+
+
 class LimitStore(Protocol):
     """Where the counters live: in this process, or in a store that several gateways share."""
 
-    async def reserve(self, key: str, limits: Limits, tokens: int) -> Decision:
+    async def reserve(self, subjects: tuple[Subject, ...], tokens: int, cost: int) -> Decision:
         """Take one request, its estimated tokens and a place in flight; or refuse and take nothing."""
         ...
 
-    async def settle(self, reservation: Reservation, tokens: int | None) -> None:
+    def settle(self, reservation: Reservation, tokens: int | None, cost: int | None) -> None:
         """The call has ended with `tokens` used (None: unknown, the estimate stays); frees its place."""
         ...
 
@@ -163,8 +181,9 @@ class InProcessLimits:
     """Accounts that are kept before those without anything counted are dropped."""
     _accounts: dict[str, _Account] = field(default_factory=dict)
 
-    async def reserve(self, key: str, limits: Limits, tokens: int) -> Decision:
+    async def reserve(self, subjects: tuple[Subject, ...], tokens: int, cost: int) -> Decision:
         """See LimitStore.reserve."""
+        key, limits = subjects[0].id, subjects[0].limits
         now = self.clock()
         account = self._accounts.get(key)
         if account is None:
@@ -199,7 +218,7 @@ class InProcessLimits:
         reservation = Reservation(key, second, tokens, most is not None)
         return self._decision(account, limits, now, reservation, None, 0.0)
 
-    async def settle(self, reservation: Reservation, tokens: int | None) -> None:
+    def settle(self, reservation: Reservation, tokens: int | None, cost: int | None) -> None:
         """See LimitStore.settle. Settling twice changes nothing."""
         account = self._accounts.get(reservation.key)
         if account is None or reservation.settled:
@@ -221,6 +240,7 @@ class InProcessLimits:
         never_fits: bool = False,
     ) -> Decision:
         return Decision(
+            limits=limits,
             reservation=reservation,
             requests=_gauge(account.requests, limits.requests_per_minute, now),
             tokens=_gauge(account.tokens, limits.tokens_per_minute, now),
@@ -244,14 +264,15 @@ def _gauge(window: Window, limit: int | None, now: float) -> Gauge | None:
     return Gauge(limit, max(0, limit - window.total), window.until_empty(now))
 
 
-def refusal(decision: Decision, limits: Limits, tokens: int) -> APIError:
+def refusal(decision: Decision) -> APIError:
     """The error answer for a refused call."""
+    limits = decision.limits
     headers = decision.headers()
     if decision.never_fits:
         return APIError(
             400,
             "request_too_large_for_limit",
-            f"This request asks for about {tokens} tokens, more than the key's limit of "
+            f"This request asks for more tokens than the key's limit of "
             f"{limits.tokens_per_minute} a minute ever lets through. Shorten the prompt or lower max_tokens.",
             headers=headers,
         )
@@ -259,8 +280,7 @@ def refusal(decision: Decision, limits: Limits, tokens: int) -> APIError:
     again = f"Try again in {seconds} second{'s' if seconds != 1 else ''}."
     what = {
         "requests": f"This key may make {limits.requests_per_minute} requests a minute. {again}",
-        "tokens": f"This key may use {limits.tokens_per_minute} tokens a minute; "
-        f"this request asks for about {tokens}. {again}",
+        "tokens": f"This key may use {limits.tokens_per_minute} tokens a minute. {again}",
         "parallel": f"This key may have {limits.max_parallel} requests in flight. Wait until one ends.",
     }[decision.refused_by or "requests"]
     return APIError(

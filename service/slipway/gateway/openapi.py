@@ -67,6 +67,25 @@ def _completion(kind: str) -> Schema:
     }
 
 
+def _judged(item: Schema) -> Schema:
+    """A list of judgements, one for each text or pair."""
+    return {
+        "type": "object",
+        "required": ["id", "object", "created", "model", "data", "usage"],
+        "properties": {
+            "id": {"type": "string"},
+            "object": {"const": "list"},
+            "created": {"type": "integer"},
+            "model": {"type": "string"},
+            "data": {
+                "type": "array",
+                "items": {"type": "object", "required": list(item), "properties": item},
+            },
+            "usage": _ref("Usage"),
+        },
+    }
+
+
 _ANSWERS: dict[str, Schema] = {
     "/v1/chat/completions": _completion("chat.completion"),
     "/v1/completions": _completion("text_completion"),
@@ -96,6 +115,31 @@ _ANSWERS: dict[str, Schema] = {
             "usage": _ref("Usage"),
         },
     },
+    "/v1/score": _judged(
+        {"index": {"type": "integer"}, "object": {"const": "score"}, "score": {"type": "number"}}
+    ),
+    "/v1/rerank": {
+        "type": "object",
+        "required": ["id", "model", "usage", "results"],
+        "properties": {
+            "id": {"type": "string"},
+            "model": {"type": "string"},
+            "usage": _ref("Usage"),
+            "results": {
+                "type": "array",
+                "items": {
+                    "type": "object",
+                    "required": ["index", "document", "relevance_score"],
+                    "properties": {
+                        "index": {"type": "integer"},
+                        "document": {"type": "object", "properties": {"text": {"type": "string"}}},
+                        "relevance_score": {"type": "number"},
+                    },
+                },
+            },
+        },
+    },
+    "/v1/classify": _judged({"index": {"type": "integer"}}),
     "/tokenize": {
         "type": "object",
         "required": ["count", "max_model_len", "tokens"],
@@ -118,7 +162,7 @@ _MODEL: Schema = {
         "created": {"type": "integer"},
         "owned_by": {"type": "string"},
         "parent": {"type": ["string", "null"], "description": "For an adapter: the base model's name."},
-        "task": {"type": "string", "enum": ["generate", "embed"]},
+        "task": {"type": "string", "enum": ["generate", "embed", "classify", "score"]},
         "ready": {"type": "boolean", "description": "Whether an engine serves it now."},
     },
     "additionalProperties": False,
@@ -164,8 +208,6 @@ _ERROR: Schema = {
     },
 }
 
-_MINIMUM_BODY = {"/tokenize": [{"required": ["prompt"]}, {"required": ["messages"]}]}
-
 
 def _request(route: Route) -> Schema:
     properties = {
@@ -177,8 +219,8 @@ def _request(route: Route) -> Schema:
         "properties": properties,
         "additionalProperties": False,
     }
-    if route.path in _MINIMUM_BODY:
-        schema["oneOf"] = _MINIMUM_BODY[route.path]
+    if route.either:
+        schema["oneOf"] = [{"required": list(group)} for group in route.either]
     return schema
 
 

@@ -28,11 +28,11 @@ from slipway.gateway.settings import GatewaySettings
 
 Table = Mapping[str, Rule]
 
-_INT64 = 2**63 - 1
+INT64 = 2**63 - 1
 _OPERATOR = "is set by those who run the server, not by a request"
 _REMOVED = "was removed from vLLM; use `structured_outputs`"
 _NO_EFFECT = "has no effect here and is not accepted"
-_CACHE_SALT = "Keeps this request's prefix cache apart from others'."
+CACHE_SALT = "Keeps this request's prefix cache apart from others'."
 
 
 _OPERATORS_FIELDS = (
@@ -59,7 +59,7 @@ _REMOVED_FIELDS = (
 )
 
 
-def _everywhere() -> dict[str, Rule]:
+def everywhere() -> dict[str, Rule]:
     """Fields that mean the same on every route."""
     return {
         "model": text(253, "The served name, from GET /v1/models.", shortest=1),
@@ -67,7 +67,7 @@ def _everywhere() -> dict[str, Rule]:
     }
 
 
-def _operators_fields() -> dict[str, Rule]:
+def operators_fields() -> dict[str, Rule]:
     """vLLM's fields that choose peers, files, code or other people's place in the queue."""
     return {name: refused(_OPERATOR) for name in _OPERATORS_FIELDS} | {
         "priority": only(0, "can only be 0: requests are taken as they come"),
@@ -84,7 +84,7 @@ def _sampling(settings: GatewaySettings) -> dict[str, Rule]:
         "top_p": number(0.0000001, 1),
         "max_tokens": tokens,
         "n": integer(1, settings.max_choices, "Answers to generate."),
-        "seed": integer(-_INT64, _INT64),
+        "seed": integer(-INT64, INT64),
         "stop": bounds.stop(),
         "stream": boolean("Send the answer as it is made, as server-sent events."),
         "stream_options": mapping({"include_usage": boolean(), "continuous_usage_stats": boolean()}),
@@ -103,7 +103,7 @@ def _sampling(settings: GatewaySettings) -> dict[str, Rule]:
         "min_tokens": integer(0, settings.max_completion_tokens),
         "skip_special_tokens": boolean(),
         "spaces_between_special_tokens": boolean(),
-        "truncate_prompt_tokens": integer(-1, _INT64),
+        "truncate_prompt_tokens": integer(-1, INT64),
         "truncation_side": one_of("left", "right"),
         "prompt_logprobs": integer(0, 20),
         "logprob_token_ids": array(bounds.TOKEN, 128),
@@ -121,7 +121,7 @@ def _sampling(settings: GatewaySettings) -> dict[str, Rule]:
             }
         ),
         "stream_interval": integer(1, 1000),
-        "cache_salt": text(1024, _CACHE_SALT, shortest=1),
+        "cache_salt": text(1024, CACHE_SALT, shortest=1),
         "watermarking": refused(_OPERATOR),
         # Ignored by vLLM on these routes.
         "return_token_offsets": only(False, _NO_EFFECT),
@@ -137,8 +137,8 @@ def _sampling(settings: GatewaySettings) -> dict[str, Rule]:
 def chat_completions(settings: GatewaySettings) -> Table:
     """POST /v1/chat/completions."""
     return {
-        **_everywhere(),
-        **_operators_fields(),
+        **everywhere(),
+        **operators_fields(),
         **_sampling(settings),
         "messages": bounds.messages(settings),
         "max_completion_tokens": integer(1, settings.max_completion_tokens, "Most tokens of the answer."),
@@ -184,8 +184,8 @@ def completions(settings: GatewaySettings) -> Table:
         array(array(bounds.TOKEN, 1_000_000, least=1), settings.max_inputs, least=1),
     )
     return {
-        **_everywhere(),
-        **_operators_fields(),
+        **everywhere(),
+        **operators_fields(),
         **_sampling(settings),
         "prompt": prompt,
         "echo": boolean(),
@@ -205,16 +205,16 @@ def embeddings(settings: GatewaySettings) -> Table:
         array(array(bounds.TOKEN, 1_000_000, least=1), settings.max_inputs, least=1),
     )
     return {
-        **_everywhere(),
-        **_operators_fields(),
+        **everywhere(),
+        **operators_fields(),
         "input": inputs,
         "dimensions": integer(1, 65_536, "Only models trained for it can shorten their vectors."),
         "encoding_format": one_of("float", "base64"),
-        "truncate_prompt_tokens": integer(-1, _INT64),
+        "truncate_prompt_tokens": integer(-1, INT64),
         "truncation_side": one_of("left", "right"),
         "add_special_tokens": boolean(),
         "use_activation": boolean(),
-        "cache_salt": text(1024, _CACHE_SALT, shortest=1),
+        "cache_salt": text(1024, CACHE_SALT, shortest=1),
         "messages": refused("is not offered here; use `input`"),
         "normalize": refused("was removed from vLLM; use `use_activation`"),
     }
@@ -223,8 +223,8 @@ def embeddings(settings: GatewaySettings) -> Table:
 def tokenize(settings: GatewaySettings) -> Table:
     """POST /tokenize: a prompt or a chat."""
     return {
-        **_everywhere(),
-        **_operators_fields(),
+        **everywhere(),
+        **operators_fields(),
         "prompt": text(settings.max_body),
         "messages": bounds.messages(settings),
         "add_special_tokens": boolean(),
@@ -239,8 +239,8 @@ def tokenize(settings: GatewaySettings) -> Table:
 def detokenize(settings: GatewaySettings) -> Table:
     """POST /detokenize."""
     return {
-        **_everywhere(),
-        **_operators_fields(),
+        **everywhere(),
+        **operators_fields(),
         "tokens": array(bounds.TOKEN, 1_000_000),
     }
 

@@ -1,13 +1,16 @@
 """The routes that are relayed to engines: an allow-list, each with its fields and what it asks of a model."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from slipway.gateway import parameters
+from slipway.gateway import parameters, pooling_parameters
+from slipway.gateway.dialects import OPENAI, Dialect
+from slipway.gateway.dialects.whole import WholeAnswer
 from slipway.gateway.settings import GatewaySettings
 from slipway.objects import Task
 
+_USAGE_ANYWHERE = replace(OPENAI, finder=WholeAnswer, usage_on_request=False)
 CHARACTERS_PER_TOKEN = 4
 """Of English text with common tokenizers; the estimate is settled to the truth after the call."""
 
@@ -29,6 +32,11 @@ class Route:
     """Estimates the prompt's tokens from a checked body."""
     counts: bool = True
     """Whether tokens are used up by it."""
+    dialect: Dialect = OPENAI
+    engine_path: str = ""
+    """The engine's path for it, where that differs."""
+    either: tuple[tuple[str, ...], ...] = ()
+    """Groups of fields of which exactly one must be there, whole."""
 
     def completion_tokens(self, body: Mapping[str, Any], default: int) -> int | None:
         """Room for the answer that the request asks for, over all choices; None if it sets none."""
@@ -66,9 +74,17 @@ def _of_messages(body: Mapping[str, Any]) -> int:
     return tokens
 
 
+def _of_pairs(body: Mapping[str, Any]) -> int:
+    """Tokens of pairs of texts: the first text is read again with each of the others."""
+    first = body.get("query") or body.get("text_1") or body.get("queries") or ""
+    others = body.get("text_2") or body.get("documents") or ""
+    again = len(others) if isinstance(others, list) and not isinstance(first, list) else 1
+    return _of_text(first) * again + _of_text(others)
+
+
 def relayed_routes(settings: GatewaySettings) -> dict[str, Route]:
     """All relayed routes by path. Each answers POST and nothing else."""
-    every: tuple[Task, ...] = ("generate", "embed")
+    every: tuple[Task, ...] = ("generate", "embed", "classify", "score")
     routes = (
         Route(
             path="/v1/chat/completions",
@@ -101,12 +117,50 @@ def relayed_routes(settings: GatewaySettings) -> dict[str, Route]:
             prompt_tokens=lambda body: _of_text(body.get("input")),
         ),
         Route(
+            path="/v1/score",
+            operation="score",
+            summary="Score how well texts fit together",
+            tasks=("score", "embed"),
+            table=pooling_parameters.score(settings),
+            required=("model",),
+            either=(("text_1", "text_2"), ("queries", "documents")),
+            streams=False,
+            prompt_tokens=_of_pairs,
+            dialect=_USAGE_ANYWHERE,
+            engine_path="/score",
+        ),
+        Route(
+            path="/v1/rerank",
+            operation="rerank",
+            summary="Order documents by their relevance to a query",
+            tasks=("score", "embed"),
+            table=pooling_parameters.rerank(settings),
+            required=("model", "query", "documents"),
+            streams=False,
+            prompt_tokens=_of_pairs,
+            dialect=_USAGE_ANYWHERE,
+            engine_path="/rerank",
+        ),
+        Route(
+            path="/v1/classify",
+            operation="classify",
+            summary="Label texts or their tokens",
+            tasks=("classify",),
+            table=pooling_parameters.classify(settings),
+            required=("model", "input"),
+            streams=False,
+            prompt_tokens=lambda body: _of_text(body.get("input")),
+            dialect=_USAGE_ANYWHERE,
+            engine_path="/classify",
+        ),
+        Route(
             path="/tokenize",
             operation="tokenize",
             summary="Turn a text or a chat into token ids",
             tasks=every,
             table=parameters.tokenize(settings),
             required=("model",),
+            either=(("prompt",), ("messages",)),
             streams=False,
             prompt_tokens=lambda body: 0,
             counts=False,

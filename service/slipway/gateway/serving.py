@@ -1,19 +1,26 @@
-"""A relayed request from its head to its last byte: key, body, fields, limits, engine, answer, accounts."""
+"""A relayed request from its head to its last byte: key, body, fields, limits, engine, answer, accounts.
+
+`__call__` serves clients over HTTP. Parts of the gateway that ask on somebody's behalf (a batch, a response
+in the background) make an Exchange with a sink of their own and call `perform`: whichever way a request
+comes, it has one answer, one log line, one count and one usage record.
+"""
 
 import asyncio
 import traceback
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any, Protocol
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
 
 from slipway.gateway import errors, faults
-from slipway.gateway.accounts import CLIENT_LEFT, Record, account, log_fault
+from slipway.gateway.accounts import Accounts
+from slipway.gateway.answering import Answering
 from slipway.gateway.auth import Key, authenticate
 from slipway.gateway.catalog import Catalog, Model
-from slipway.gateway.errors import APIError, Headers
-from slipway.gateway.limits import LimitStore, Reservation, refusal
+from slipway.gateway.errors import APIError
+from slipway.gateway.exchanges import CLIENT_LEFT, Exchange
+from slipway.gateway.limits import LimitStore, refusal, subjects_of
 from slipway.gateway.logs import JSONLog
-from slipway.gateway.metrics import Metrics
 from slipway.gateway.parameters import check
 from slipway.gateway.relay.relay import (
     Answer,
@@ -24,36 +31,15 @@ from slipway.gateway.relay.relay import (
     QueueTimeoutError,
     Relay,
 )
-from slipway.gateway.relay.sse import EventStream, UsageTail
-from slipway.gateway.relay.transport import (
-    BadAnswerError,
-    TruncatedError,
-    UpstreamError,
-)
+from slipway.gateway.relay.transport import UpstreamError
 from slipway.gateway.requests import Head, LeftError, Receive, Scope, Send, drain, parse, read_body, serialise
 from slipway.gateway.routes import Route
 from slipway.gateway.settings import GatewaySettings
+from slipway.gateway.sinks import Client, ClientSink
 
-_LARGEST_ERROR = 65_536
-"""Bytes of an engine's error that are read."""
-_STREAM: Headers = [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
-
-
-class Client(Protocol):
-    """The client's connection, as far as the server below ASGI shows it."""
-
-    @property
-    def body_complete(self) -> bool:
-        """Whether the whole request body has arrived."""
-        ...
-
-    def on_leave(self, call: Callable[[], None] | None) -> None:
-        """Have `call` called at once when the client leaves; None: nothing any more."""
-        ...
-
-    def cut(self) -> None:
-        """Close the connection without ending the answer, so that the client sees it is incomplete."""
-        ...
+Body = dict[str, Any]
+Handler = Callable[[Exchange, Body], Awaitable[None]]
+"""Answers the requests of one route in the relay's place; it may call `Serving.answer` with what it made."""
 
 
 @dataclass(slots=True)
@@ -64,89 +50,133 @@ class Serving:
     catalog: Catalog
     limits: LimitStore
     relay: Relay
-    metrics: Metrics
+    accounts: Accounts
     log: JSONLog
     engine_key: Callable[[], bytes]
     """The key that engines ask for; b"" if they ask for none."""
     clock: Callable[[], float]
     wall: Callable[[], float]
+    answering: Answering
+    handlers: Mapping[str, Handler] = field(default_factory=dict)
+    """By path: the routes that keep state."""
     in_flight: int = 0
 
     async def __call__(
         self, route: Route, head: Head, client: Client, scope: Scope, receive: Receive, send: Send
     ) -> None:
-        """Serve one request, whatever happens: exactly one answer, one log line, one count."""
-        record = Record(route, head, self.clock())
+        """Serve a client's request, whatever happens."""
+        exchange = Exchange(route, head, ClientSink(client, send), self.clock())
+
+        async def work() -> None:
+            self._identify(exchange)
+            data = await read_body(
+                head, receive, self.settings.max_body, self.settings.body_timeout, ready=client.body_complete
+            )
+            body = parse(head, data)
+            await self.handlers.get(route.path, self.answer)(exchange, body)
+
+        async def refuse(error: APIError) -> None:
+            whole = client.body_complete or await drain(head, receive)
+            await self._refuse(exchange, error, close=not whole)
+
+        await self._guarded(exchange, work, refuse)
+
+    async def perform(self, exchange: Exchange, body: Body) -> None:
+        """Serve a request that a part of the gateway makes for `exchange.key`, whatever happens."""
+        await self._guarded(
+            exchange,
+            lambda: self.handlers.get(exchange.route.path, self.answer)(exchange, body),
+            lambda error: self._refuse(exchange, error, close=False),
+        )
+
+    async def answer(self, exchange: Exchange, body: Body) -> None:
+        """Answer a parsed request whose key is known. Raises APIError before the answer has begun."""
+        route = exchange.route
+        assert exchange.key is not None  # noqa: S101 - for the type checker; callers have identified it
+        model = self._model(exchange, exchange.key, body)
+        for name in check(route.table, body):
+            del body[name]
+        _require(route, model, body)
+        await self._reserve(exchange, exchange.key, model, body)
+        exchange.limited = self.clock()
+        strip_usage = self._ask_for_usage(exchange, body)
+        answer = await self._relay((model,), exchange, body)
+        try:
+            await self.answering.pass_on(exchange, answer, strip_usage=strip_usage)
+        finally:
+            answer.close()
+
+    # --- around every request ---------------------------------------------------------------------
+
+    async def _guarded(
+        self,
+        exchange: Exchange,
+        work: Callable[[], Awaitable[None]],
+        refuse: Callable[[APIError], Awaitable[None]],
+    ) -> None:
         self.in_flight += 1
         try:
-            await self._serve(record, client, receive, send)
+            await work()
         except APIError as error:
-            await self._refuse(record, error, client, receive, send)
+            await refuse(error)
         except (ClientGoneError, LeftError):
-            record.status, record.error = CLIENT_LEFT, "client_left"
-            self.metrics.disconnects.inc()
+            exchange.status, exchange.error = CLIENT_LEFT, "client_left"
         except asyncio.CancelledError:
-            record.error = "drain_timeout"
-            if record.begun and record.stream:
-                await self._end_stream(send, "drain_timeout", "The gateway is shutting down.")
+            exchange.error = "drain_timeout"
+            if exchange.begun and exchange.stream:
+                told = APIError(503, "drain_timeout", "The gateway is shutting down.")
+                with suppress(asyncio.CancelledError):
+                    await exchange.sink.write(exchange.route.dialect.error_event(told), more=False)
             else:
-                client.cut()
+                exchange.sink.cut()
             # Not raised again: this task ends here, and the server would log a trace for each of them.
         except Exception as error:
             self.log.write(
                 "error",
                 "failed",
                 f"{type(error).__name__}: {error}",
-                request_id=head.request_id.decode(),
+                request_id=exchange.request_id,
                 trace="".join(traceback.format_exception(error)),
             )
-            await self._refuse(record, errors.internal_error(), client, receive, send)
+            await refuse(errors.internal_error())
         finally:
             self.in_flight -= 1
-            client.on_leave(None)
-            account(record, self.clock() - record.started, self.metrics, self.log)
+            exchange.sink.on_leave(None)
+            self.accounts.close(exchange)
 
-    async def _serve(self, record: Record, client: Client, receive: Receive, send: Send) -> None:
-        head, route = record.head, record.route
-        head.check_credentials()
-        snapshot = self.catalog.snapshot
-        record.key = key = authenticate(snapshot.keyring, head.authorization, head.api_key, self.wall)
-        if self.in_flight > self.settings.max_requests:
-            raise errors.overloaded("The gateway has as many requests as it can take. Try again shortly.")
-        data = await read_body(
-            head, receive, self.settings.max_body, self.settings.body_timeout, ready=client.body_complete
-        )
-        body = parse(head, data)
-        model = self._model(record, key, body)
-        for name in check(route.table, body):
-            del body[name]
-        self._require(route, model, body)
-        room = route.completion_tokens(body, self.settings.default_completion_tokens)
-        reservation = await self._reserve(record, key, route, body, room)
-        used: int | None = 0
-        try:
-            if not model.ready:
-                raise errors.model_not_ready(model.name, str(model.why_not_ready))
-            strip_usage = self._ask_for_usage(record, body)
-            call = self._call(record, model, body)
-            client.on_leave(call.leave)
-            answer = await self._start(record, call, model)
-            try:
-                await self._answer(record, answer, client, send, strip_usage=strip_usage)
-            finally:
-                answer.close()
-            used = record.usage.total if record.usage is not None else None
-        except (ClientGoneError, asyncio.CancelledError):
-            # The engine has worked for somebody who left: the estimate stays, or leaving would make it free.
-            used = None if record.attempts else 0
-            raise
-        finally:
-            if reservation is not None:
-                await self.limits.settle(reservation, used)
+    async def _refuse(self, exchange: Exchange, error: APIError, *, close: bool) -> None:
+        exchange.error = error.code
+        if exchange.begun:
+            # Too late for a status: let the client see that its answer is not complete.
+            exchange.sink.cut()
+            return
+        exchange.status = error.status
+        data = exchange.route.dialect.error(error)
+        headers = [
+            errors.JSON,
+            (b"content-length", b"%d" % len(data)),
+            (b"x-request-id", exchange.head.request_id),
+            *exchange.headers,
+            *error.headers,
+        ]
+        if close:
+            headers.append((b"connection", b"close"))
+        self.accounts.close(exchange)
+        await exchange.sink.begin(error.status, headers)
+        await exchange.sink.write(data, more=False)
 
     # --- before the engine ------------------------------------------------------------------------
 
-    def _model(self, record: Record, key: Key, body: dict[str, Any]) -> Model:
+    def _identify(self, exchange: Exchange) -> None:
+        head = exchange.head
+        head.check_credentials()
+        key = authenticate(self.catalog.snapshot.keyring, head.authorization, head.api_key, self.wall)
+        exchange.key, exchange.priority = key, key.priority
+        exchange.authenticated = self.clock()
+        if self.in_flight > self.settings.max_requests:
+            raise errors.overloaded("The gateway has as many requests as it can take. Try again shortly.")
+
+    def _model(self, exchange: Exchange, key: Key, body: Body) -> Model:
         name = body.get("model")
         if name is None:
             raise errors.invalid_request(
@@ -157,56 +187,39 @@ class Serving:
         model = self.catalog.snapshot.models.get(name)
         if model is None or not key.allows(name):
             raise errors.model_not_found(name)
-        record.model = name
+        exchange.model = name
+        exchange.served = model
         return model
 
-    @staticmethod
-    def _require(route: Route, model: Model, body: dict[str, Any]) -> None:
-        for name in route.required:
-            if name not in body:
-                raise errors.invalid_request(f"`{name}` is required.", name, "missing_required_parameter")
-        if model.task not in route.tasks:
-            offered = "embeddings (POST /v1/embeddings)" if model.task == "embed" else "chat and completions"
-            raise errors.invalid_request(
-                f"The model `{model.name}` does not do this; it does {offered}.", "model", "wrong_task"
-            )
-        if route.path == "/tokenize" and ("prompt" in body) == ("messages" in body):
-            raise errors.invalid_request(
-                "Send either `prompt` or `messages`.", "prompt", "missing_required_parameter"
-            )
-        if "stream_options" in body and not body.get("stream"):
-            raise errors.invalid_request("`stream_options` needs `stream: true`.", "stream_options")
-
-    async def _reserve(
-        self, record: Record, key: Key, route: Route, body: dict[str, Any], room: int | None
-    ) -> Reservation | None:
-        limits = key.limits
-        most = limits.tokens_per_minute
-        if most is None and limits.requests_per_minute is None and limits.max_parallel is None:
-            return None
-        tokens = 0
-        if most is not None and route.counts:
+    async def _reserve(self, exchange: Exchange, key: Key, model: Model, body: Body) -> None:
+        route = exchange.route
+        if route.counts:
+            room = route.completion_tokens(body, self.settings.default_completion_tokens)
             prompt = route.prompt_tokens(body)
             if room is None:
                 # A request that sets no bound must not fail for the gateway's guess of it.
-                room = min(
-                    self.settings.default_completion_tokens * (body.get("n") or 1), max(1, most - prompt)
-                )
-            tokens = prompt + room
-        decision = await self.limits.reserve(key.name, limits, tokens)
-        record.headers = decision.headers()
+                room = self.settings.default_completion_tokens * (body.get("n") or 1)
+                most = key.limits.tokens_per_minute
+                if most is not None:
+                    room = min(room, max(1, most - prompt))
+            exchange.reserved_prompt, exchange.reserved_completion = prompt, room
+        subjects = subjects_of(key, model.name, self.catalog.snapshot)
+        if not subjects:
+            return
+        tokens = exchange.reserved_prompt + exchange.reserved_completion
+        cost = model.prices.cost(exchange.reserved_prompt, exchange.reserved_completion)
+        decision = await self.limits.reserve(subjects, tokens, cost)
         if decision.reservation is None:
-            if not decision.never_fits:
-                self.metrics.limited.labels(decision.refused_by).inc()
-            record.headers = []
-            raise refusal(decision, limits, tokens)
-        return decision.reservation
+            self.accounts.limited(decision)
+            raise refusal(decision)
+        exchange.headers = decision.headers()
+        exchange.reservation = decision.reservation
 
     @staticmethod
-    def _ask_for_usage(record: Record, body: dict[str, Any]) -> bool:
+    def _ask_for_usage(exchange: Exchange, body: Body) -> bool:
         """Have the engine count a stream's tokens; True if the client did not ask for that."""
-        record.stream = body.get("stream") is True
-        if not record.stream:
+        exchange.stream = body.get("stream") is True
+        if not exchange.stream or not exchange.route.dialect.usage_on_request:
             return False
         options = body.get("stream_options") or {}
         asked = options.get("include_usage") is True
@@ -214,15 +227,46 @@ class Serving:
             body["stream_options"] = {**options, "include_usage": True}
         return not asked
 
-    def _call(self, record: Record, model: Model, body: dict[str, Any]) -> Call:
-        head = record.head
+    # --- the engine -------------------------------------------------------------------------------
+
+    async def _relay(self, candidates: tuple[Model, ...], exchange: Exchange, body: Body) -> Answer:
+        """The first answer that one of `candidates` begins. Raises the last one's APIError."""
+        failure: APIError | None = None
+        exchange.relayed = self.clock()
+        for model in candidates:
+            if not model.ready:
+                failure = errors.model_not_ready(model.name, str(model.why_not_ready))
+                continue
+            exchange.served = model
+            body["model"] = model.name
+            call = self._call(exchange, model, body)
+            self.accounts.open(exchange)
+            exchange.sink.on_leave(call.leave)
+            try:
+                answer = await self.relay.start(call)
+            except (NoEndpointError, QueueFullError, QueueTimeoutError) as error:
+                failure = faults.unanswered(error, model.name)
+            except UpstreamError as error:
+                self.accounts.fault(exchange, error)
+                failure = faults.of(error)
+            else:
+                exchange.address = answer.address
+                exchange.answered = self.clock()
+                return answer
+            finally:
+                exchange.attempts += call.attempts
+        assert failure is not None  # noqa: S101 - there is at least one candidate
+        raise failure
+
+    def _call(self, exchange: Exchange, model: Model, body: Body) -> Call:
+        head = exchange.head
         key = self.engine_key()
         lines = b"content-type: application/json\r\nx-request-id: %b\r\n" % head.request_id
         if key:
             lines += b"authorization: Bearer %b\r\n" % key
         if head.traceparent is not None:
             lines += b"traceparent: %b\r\n" % head.traceparent
-        path = record.route.path.encode()
+        path = (exchange.route.engine_path or exchange.route.path).encode()
 
         def make_head(address: str, length: int) -> bytes:
             return b"POST %b HTTP/1.1\r\nhost: %b\r\n%bcontent-length: %d\r\n\r\n" % (
@@ -240,148 +284,38 @@ class Serving:
 
         return Call(model.service, ready, make_head, serialise(body))
 
-    # --- the engine -------------------------------------------------------------------------------
 
-    async def _start(self, record: Record, call: Call, model: Model) -> Answer:
-        try:
-            answer = await self.relay.start(call)
-        except (NoEndpointError, QueueFullError, QueueTimeoutError) as error:
-            raise faults.unanswered(error, model.name) from None
-        except UpstreamError as error:
-            log_fault(record, error, self.log)
-            raise faults.of(error) from None
-        finally:
-            record.attempts = call.attempts
-        record.address = answer.address
-        return answer
-
-    async def _answer(
-        self, record: Record, answer: Answer, client: Client, send: Send, *, strip_usage: bool
-    ) -> None:
-        if answer.status != 200:
-            raise await self._engines_error(record, answer)
-        kind = answer.header(b"content-type") or b""
-        if kind.startswith(b"text/event-stream"):
-            await self._stream(record, answer, send, strip_usage=strip_usage)
-        elif kind.startswith(b"application/json"):
-            await self._plain(record, answer, client, send)
-        else:
-            log_fault(record, BadAnswerError("neither JSON nor events"), self.log)
-            raise faults.of(BadAnswerError())
-
-    async def _plain(self, record: Record, answer: Answer, client: Client, send: Send) -> None:
-        tail = UsageTail()
-        try:
-            data = await answer.read()
-            if not data:
-                raise BadAnswerError("an answer without a body")
-        except UpstreamError as error:
-            log_fault(record, error, self.log)
-            raise faults.of(error) from None
-        length = answer.header(b"content-length")
-        await self._begin(record, send, b"application/json", [(b"content-length", length)] if length else [])
-        while data:
-            tail.feed(data)
-            try:
-                following = await answer.read()
-            except UpstreamError as error:
-                log_fault(record, error, self.log)
-                record.error = faults.of(error).code
-                client.cut()
-                return
-            await send({"type": "http.response.body", "body": data, "more_body": bool(following)})
-            data = following
-        record.usage = tail.find()
-
-    async def _stream(self, record: Record, answer: Answer, send: Send, *, strip_usage: bool) -> None:
-        events = EventStream(strip_usage=strip_usage)
-        try:
-            while data := await answer.read():
-                passed = events.feed(data)
-                if passed:
-                    if not record.begun:
-                        record.first_byte = self.clock() - record.started
-                        await self._begin(record, send, b"text/event-stream; charset=utf-8", _STREAM)
-                    await send({"type": "http.response.body", "body": passed, "more_body": True})
-                if events.failed:
-                    raise BadAnswerError("the engine reported an error in its stream")
-                record.usage = events.usage
-            if not events.done:
-                raise TruncatedError("the stream ended without [DONE]")
-        except UpstreamError as error:
-            record.usage = events.usage
-            log_fault(record, error, self.log)
-            if not events.done:
-                told = faults.of(error)
-                if not record.begun:
-                    raise told from None
-                record.error = told.code
-                await self._end_stream(send, told.code, told.message)
-                return
-        await send({"type": "http.response.body", "body": b"", "more_body": False})
-
-    async def _engines_error(self, record: Record, answer: Answer) -> APIError:
-        """An engine's refusal in the gateway's words; its own only where they are about the request."""
-        data = b""
-        try:
-            while (part := await answer.read()) and len(data) < _LARGEST_ERROR:
-                data += part
-        except UpstreamError:
-            data = b""
-        said, param = faults.said_in(data)
-        if answer.status >= 500 or answer.status in (401, 403):
-            self.log.write(
-                "error",
-                "engine_error",
-                f"the engine answered {answer.status}: {str(said)[:500]}",
-                request_id=record.head.request_id.decode(),
-                endpoint=answer.address,
-            )
-        return faults.translate(answer.status, said, param, record.model)
-
-    # --- the client -------------------------------------------------------------------------------
-
-    async def _begin(self, record: Record, send: Send, kind: bytes, more: Headers) -> None:
-        record.begun = True
-        record.status = 200
-        await send(
-            {
-                "type": "http.response.start",
-                "status": 200,
-                "headers": [
-                    (b"content-type", kind),
-                    (b"x-request-id", record.head.request_id),
-                    *more,
-                    *record.headers,
-                ],
-            }
+def _require(route: Route, model: Model, body: Body) -> None:
+    for name in route.required:
+        if name not in body:
+            raise errors.invalid_request(f"`{name}` is required.", name, "missing_required_parameter")
+    if model.task not in route.tasks:
+        raise errors.invalid_request(
+            f"The model `{model.name}` does not do this; it does {_OFFERED[model.task]}.",
+            "model",
+            "wrong_task",
         )
+    if route.either and sum(any(name in body for name in group) for group in route.either) != 1:
+        raise errors.invalid_request(
+            f"Send either {' or '.join(_named(group) for group in route.either)}.",
+            route.either[0][0],
+            "missing_required_parameter",
+        )
+    for group in route.either:
+        for name in group:
+            if name not in body and any(other in body for other in group):
+                raise errors.invalid_request(f"`{name}` is required.", name, "missing_required_parameter")
+    if "stream_options" in body and not body.get("stream"):
+        raise errors.invalid_request("`stream_options` needs `stream: true`.", "stream_options")
 
-    async def _refuse(
-        self, record: Record, error: APIError, client: Client, receive: Receive, send: Send
-    ) -> None:
-        record.error = error.code
-        if record.begun:
-            # Too late for a status: let the client see that its answer is not complete.
-            client.cut()
-            return
-        record.status = error.status
-        body_read = client.body_complete or await drain(record.head, receive)
-        data = error.body()
-        headers = [
-            errors.JSON,
-            (b"content-length", b"%d" % len(data)),
-            (b"x-request-id", record.head.request_id),
-            *record.headers,
-            *error.headers,
-        ]
-        if not body_read:
-            headers.append((b"connection", b"close"))
-        await send({"type": "http.response.start", "status": error.status, "headers": headers})
-        await send({"type": "http.response.body", "body": data, "more_body": False})
 
-    @staticmethod
-    async def _end_stream(send: Send, code: str, message: str) -> None:
-        """Tell a stream's client that it is cut short: an error event, and no [DONE]."""
-        event = b"data: " + errors.envelope(message, "server_error", None, code) + b"\n\n"
-        await send({"type": "http.response.body", "body": event, "more_body": False})
+def _named(group: tuple[str, ...]) -> str:
+    return " and ".join(f"`{name}`" for name in group)
+
+
+_OFFERED = {
+    "generate": "chat and completions",
+    "embed": "embeddings (POST /v1/embeddings)",
+    "classify": "classification (POST /v1/classify)",
+    "score": "scoring (POST /v1/score, POST /v1/rerank)",
+}

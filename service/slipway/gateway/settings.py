@@ -40,6 +40,13 @@ class GatewaySettings(BaseSettings):
     database_timeout: float = Field(default=5.0, gt=0)
     """Seconds that a database may take to answer."""
 
+    file_max: int = Field(default=209_715_200, ge=1024)
+    """Bytes of one file that is uploaded or that a batch writes."""
+    files_max: int = Field(default=10_737_418_240, ge=1024)
+    """Bytes of all files of one owner."""
+    batch_parallel: int = Field(default=16, ge=1)
+    """Requests of one batch under way at the same time; they are served at low priority."""
+
     # --- clients ---
     max_connections: int = Field(default=8192, ge=1)
     """Client connections at the same time; one more gets 503."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from slipway.gateway.limits import InProcessLimits, Reservation, Window, refusal
+from slipway.gateway.limits import InProcessLimits, Reservation, Subject, Window, refusal
 from slipway.objects import Limits
 
 
@@ -42,7 +42,7 @@ async def test_never_more_than_the_limit_in_any_60_seconds(
     limits = Limits(tokens_per_minute=limit)
     for gap, amount in steps:
         clock.now += gap
-        decision = await store.reserve("k", limits, amount)
+        decision = await store.reserve((Subject("k", limits),), amount, 0)
         if decision.reservation is not None:
             log.events.append((clock.now, amount))
     assert log.most_in_any_minute() <= limit
@@ -58,7 +58,7 @@ async def test_nothing_is_refused_that_61_seconds_have_room_for(
     limits = Limits(tokens_per_minute=limit)
     for gap, amount in steps:
         clock.now += gap
-        decision = await store.reserve("k", limits, amount)
+        decision = await store.reserve((Subject("k", limits),), amount, 0)
         recent = sum(n for at, n in log.events if at > clock.now - 61)
         assert (decision.reservation is not None) >= (recent + amount <= limit)
         if decision.reservation is not None:
@@ -74,15 +74,15 @@ async def test_a_refused_call_fits_exactly_when_it_was_told(
     limits = Limits(tokens_per_minute=limit, requests_per_minute=7)
     for gap, amount in steps:
         clock.now += gap
-        decision = await store.reserve("k", limits, amount)
+        decision = await store.reserve((Subject("k", limits),), amount, 0)
         if decision.reservation is None:
             told_at = clock.now
             assert 0 < decision.retry_after <= 61
             clock.now = told_at + decision.retry_after - 0.002
             if decision.retry_after > 0.01:
-                assert (await store.reserve("k", limits, amount)).reservation is None
+                assert (await store.reserve((Subject("k", limits),), amount, 0)).reservation is None
             clock.now = told_at + decision.retry_after + 0.001
-            assert (await store.reserve("k", limits, amount)).reservation is not None
+            assert (await store.reserve((Subject("k", limits),), amount, 0)).reservation is not None
 
 
 operations = st.lists(
@@ -108,18 +108,20 @@ async def test_settling_puts_the_truth_where_the_estimate_was(
         if kind == "reserve":
             clock.now += float(first)
             assert second is not None
-            decision = await store.reserve("k", limits, second)
+            decision = await store.reserve((Subject("k", limits),), second, 0)
             if decision.reservation is not None:
                 tokens = [second]
                 counted.append((int(clock.now), tokens))
                 open_calls.append((decision.reservation, tokens))
         elif open_calls:
             reservation, tokens = open_calls.pop(int(first) % len(open_calls))
-            await store.settle(reservation, second)
-            await store.settle(reservation, 10_000)  # Settling twice changes nothing.
+            store.settle(reservation, second, 0)
+            store.settle(reservation, 10_000, 0)  # Settling twice changes nothing.
             if second is not None and int(clock.now) - reservation.second <= 60:
                 tokens[0] = second
-        gauge = (await store.reserve("k", Limits(tokens_per_minute=60, max_parallel=1), 61)).tokens
+        gauge = (
+            await store.reserve((Subject("k", Limits(tokens_per_minute=60, max_parallel=1)),), 61, 0)
+        ).tokens
         assert gauge is not None
         true_total = sum(tokens[0] for at, tokens in counted if at >= int(clock.now) - 60)
         assert gauge.remaining == max(0, 60 - true_total)
@@ -130,23 +132,23 @@ async def test_a_refusal_consumes_nothing() -> None:
     clock = Clock()
     store = InProcessLimits(clock)
     limits = Limits(requests_per_minute=2, tokens_per_minute=100, max_parallel=1)
-    first = await store.reserve("k", limits, 10)
+    first = await store.reserve((Subject("k", limits),), 10, 0)
     assert first.reservation is not None
-    refused = await store.reserve("k", limits, 10)
+    refused = await store.reserve((Subject("k", limits),), 10, 0)
     assert refused.refused_by == "parallel"
     assert (refused.requests, refused.tokens) == (first.requests, first.tokens)
-    await store.settle(first.reservation, 10)
+    store.settle(first.reservation, 10, 0)
     for _ in range(3):
-        too_much = await store.reserve("k", limits, 95)
+        too_much = await store.reserve((Subject("k", limits),), 95, 0)
         assert too_much.refused_by == "tokens"
-    assert (await store.reserve("k", limits, 90)).reservation is not None
+    assert (await store.reserve((Subject("k", limits),), 90, 0)).reservation is not None
 
 
 async def test_a_call_larger_than_the_whole_limit_is_told_so() -> None:
     store = InProcessLimits(Clock())
     limits = Limits(tokens_per_minute=100)
-    decision = await store.reserve("k", limits, 101)
-    error = refusal(decision, limits, 101)
+    decision = await store.reserve((Subject("k", limits),), 101, 0)
+    error = refusal(decision)
     assert (error.status, error.code) == (400, "request_too_large_for_limit")
     assert b"retry-after" not in dict(error.headers)
 
@@ -154,8 +156,8 @@ async def test_a_call_larger_than_the_whole_limit_is_told_so() -> None:
 async def test_keys_do_not_share_what_they_use() -> None:
     store = InProcessLimits(Clock())
     limits = Limits(requests_per_minute=1)
-    assert (await store.reserve("sk-aaaaaaaaaaaaaaaaaaaa1", limits, 0)).reservation is not None
-    assert (await store.reserve("sk-aaaaaaaaaaaaaaaaaaaa2", limits, 0)).reservation is not None
+    assert (await store.reserve((Subject("sk-aaaaaaaaaaaaaaaaaaaa1", limits),), 0, 0)).reservation is not None
+    assert (await store.reserve((Subject("sk-aaaaaaaaaaaaaaaaaaaa2", limits),), 0, 0)).reservation is not None
 
 
 async def test_memory_is_bounded_by_what_still_counts() -> None:
@@ -164,9 +166,9 @@ async def test_memory_is_bounded_by_what_still_counts() -> None:
     limits = Limits(requests_per_minute=1)
     for number in range(1000):
         clock.now += 10
-        decision = await store.reserve(str(number), limits, 0)
+        decision = await store.reserve((Subject(str(number), limits),), 0, 0)
         assert decision.reservation is not None
-        await store.settle(decision.reservation, 0)
+        store.settle(decision.reservation, 0, 0)
     assert len(store._accounts) <= 20
 
 
@@ -184,7 +186,7 @@ def test_a_window_holds_at_most_61_slots(steps: list[float]) -> None:
 async def test_headers_say_what_is_left() -> None:
     clock = Clock(1000.25)
     store = InProcessLimits(clock)
-    decision = await store.reserve("k", Limits(requests_per_minute=5), 0)
+    decision = await store.reserve((Subject("k", Limits(requests_per_minute=5)),), 0, 0)
     assert dict(decision.headers()) == {
         b"x-ratelimit-limit-requests": b"5",
         b"x-ratelimit-remaining-requests": b"4",

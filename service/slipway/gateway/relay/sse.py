@@ -25,6 +25,8 @@ class Usage:
 
     prompt: int
     completion: int
+    cached: int = 0
+    """Those of the prompt that were found in the prefix cache."""
 
     @property
     def total(self) -> int:
@@ -41,7 +43,9 @@ def usage_of(value: object) -> Usage | None:
         completion = 0
     if not isinstance(prompt, int) or not isinstance(completion, int) or prompt < 0 or completion < 0:
         return None
-    return Usage(prompt, completion)
+    details = value.get("prompt_tokens_details")
+    cached = details.get("cached_tokens") if isinstance(details, dict) else None
+    return Usage(prompt, completion, cached if isinstance(cached, int) and 0 <= cached <= prompt else 0)
 
 
 class EventStream:
