@@ -30,8 +30,9 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BaseSchema]:
     state = State(tmp_path_factory.mktemp("schema") / "state")
     state.service("m")
     state.service("e", task="embed")
+    state.service("c", task="classify")
     state.key()
-    state.endpoints(m=[upstream.address], e=[upstream.address])
+    state.endpoints(**{name: [upstream.address] for name in "mec"})
     process = Process(Path(state.folder))
     url = f"http://127.0.0.1:{process.port()}"
     yield schemathesis.openapi.from_url(f"{url}/openapi.json", config=SchemathesisConfig())
@@ -63,6 +64,7 @@ OPERATIONS = (
     "GET /readyz",
     "GET /metrics",
 )
+_MODELS = {"embeddings": "e", "score": "e", "rerank": "e", "classify": "c"}
 CASES = [(label, GenerationMode.POSITIVE) for label in OPERATIONS] + [
     (label, GenerationMode.NEGATIVE) for label in OPERATIONS if label.startswith("POST")
 ]
@@ -86,7 +88,7 @@ def test_answers_are_as_documented(api: BaseSchema, label: str, mode: Generation
     def run(case: Any) -> None:
         if isinstance(case.body, dict) and isinstance(case.body.get("model"), str):
             # A name out of the blue would only ever test the 404.
-            case.body["model"] = "e" if "embeddings" in label else "m"
+            case.body["model"] = _MODELS.get(label.rpartition("/")[2], "m")
         response = case.call(headers={"authorization": "Bearer sk-test"})
         statuses.add(response.status_code)
         case.validate_response(response, checks=CHECKS)

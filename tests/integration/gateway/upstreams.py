@@ -181,6 +181,22 @@ def usage_chunk() -> dict[str, Any]:
     }
 
 
+JUDGED = {"id": "j-1", "object": "list", "created": 1, "model": "m"}
+JUDGE_USAGE = {"prompt_tokens": 4, "total_tokens": 4, "completion_tokens": 0}
+SCORE = {**JUDGED, "data": [{"index": 0, "object": "score", "score": 0.5}], "usage": JUDGE_USAGE}
+CLASSES = {
+    **JUDGED,
+    "data": [{"index": 0, "label": "A", "probs": [0.7, 0.3], "num_classes": 2}],
+    "usage": JUDGE_USAGE,
+}
+RERANK = {
+    "id": "j-2",
+    "model": "m",
+    "usage": {"prompt_tokens": 4, "total_tokens": 4},
+    "results": [{"index": 0, "document": {"text": "a"}, "relevance_score": 0.5}],
+}
+
+
 async def behave(exchange: Exchange) -> None:
     """Answer as an engine in good health does."""
     target, body = exchange.request.target, exchange.request.json
@@ -196,6 +212,9 @@ async def behave(exchange: Exchange) -> None:
         "/v1/chat/completions": CHAT,
         "/v1/completions": COMPLETION,
         "/v1/embeddings": EMBEDDING,
+        "/score": SCORE,
+        "/rerank": RERANK,
+        "/classify": CLASSES,
         "/tokenize": {"count": 1, "max_model_len": 2048, "tokens": [1]},
         "/detokenize": {"prompt": "a"},
     }

@@ -14,7 +14,7 @@ from slipway.gateway.files.store import not_found as file_not_found
 from slipway.gateway.files.tables import files
 
 WINDOW_US = 86_400_000_000
-LEASE_US = 30_000_000
+LEASE_US = 10_000_000
 """Microseconds after which another gateway goes on with a batch whose gateway says nothing more."""
 
 
