@@ -43,7 +43,7 @@ class Answering:
             raise faults.of(BadAnswerError())
 
     async def _plain(self, exchange: Exchange, answer: Answer) -> None:
-        finder, sink = exchange.route.dialect.finder(), exchange.sink
+        finder, sink = exchange.route.asked.dialect.finder(), exchange.sink
         try:
             data = await answer.read()
             if not data:
@@ -69,7 +69,7 @@ class Answering:
             data = following
 
     async def _stream(self, exchange: Exchange, answer: Answer, *, strip_usage: bool) -> None:
-        dialect, sink = exchange.route.dialect, exchange.sink
+        dialect, sink = exchange.route.asked.dialect, exchange.sink
         events = dialect.reader(strip_usage)
         try:
             while data := await answer.read():
@@ -108,6 +108,7 @@ class Answering:
             [
                 (b"content-type", kind),
                 (b"x-request-id", exchange.head.request_id),
+                *exchange.route.dialect.headers(exchange.head.request_id),
                 *more,
                 *exchange.headers,
             ],

@@ -16,6 +16,7 @@ from slipway.gateway.api import make_api
 from slipway.gateway.apis import batches as batches_api
 from slipway.gateway.apis import files as files_api
 from slipway.gateway.apis import make_caller
+from slipway.gateway.apis import responses as responses_api
 from slipway.gateway.auth import Key
 from slipway.gateway.batches.asking import Asking
 from slipway.gateway.batches.runner import BatchRunner
@@ -24,10 +25,12 @@ from slipway.gateway.files.store import Files
 from slipway.gateway.frontdoor import ASGIApp, FrontDoor
 from slipway.gateway.limits import LIMIT_HEADERS, InProcessLimits, LimitStore
 from slipway.gateway.logs import JSONLog
+from slipway.gateway.messages.handling import Messages
 from slipway.gateway.metrics import Metrics
 from slipway.gateway.relay.balancer import Balancer
 from slipway.gateway.relay.relay import Relay, RelayLimits
 from slipway.gateway.relay.transport import TCPTransport, Transport, TransportLimits
+from slipway.gateway.responses.handling import Responses
 from slipway.gateway.routes import relayed_routes
 from slipway.gateway.serving import Serving
 from slipway.gateway.settings import GatewaySettings
@@ -191,6 +194,15 @@ def make_gateway(
         longest=settings.max_body,
     )
     gateway.background.append(batches.run)
+    responses = Responses(serving, database, gateway.name, settings.responses_keep, time.time)
+    gateway.background.append(responses.run)
+    messages = Messages(serving)
+    serving.handlers = {
+        "/v1/responses": responses.create,
+        "/v1/responses/input_tokens": responses.count,
+        "/v1/messages": messages.create,
+        "/v1/messages/count_tokens": messages.count,
+    }
     api = make_api(
         catalog,
         metrics,
@@ -199,6 +211,7 @@ def make_gateway(
         routers=(
             files_api.router(caller, files),
             batches_api.router(caller, database, _now_us, batches.kick),
+            responses_api.router(caller, database, responses),
         ),
         console=CONSOLE,
         draining=lambda: gateway.draining,
@@ -209,7 +222,7 @@ def make_gateway(
         app = CORSMiddleware(
             app,
             allow_origins=settings.cors_origins,
-            allow_methods=["GET", "POST"],
+            allow_methods=["GET", "POST", "DELETE"],
             allow_headers=["authorization", "content-type", "x-request-id", "x-api-key"],
             expose_headers=["x-request-id", "retry-after", "retry-after-ms", *LIMIT_HEADERS],
         )

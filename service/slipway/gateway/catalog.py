@@ -55,6 +55,8 @@ class Model:
     prices: Prices = FREE
     created: int = 0
     """When its LLMService was made, in seconds since 1970; 0 where nobody knows."""
+    longest: int | None = None
+    """Tokens of prompt and answer together, where the LLMService says."""
 
     @property
     def why_not_ready(self) -> str | None:
@@ -153,6 +155,7 @@ def models_of(
                     parent=parent,
                     prices=prices_of(service),
                     created=int(made.timestamp()) if made else 0,
+                    longest=service.spec.engine.max_model_len,
                 ),
             )
     return MappingProxyType(models)

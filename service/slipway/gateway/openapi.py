@@ -3,7 +3,9 @@
 from collections.abc import Mapping
 from typing import Any
 
+from slipway.gateway import openapi_conversations as conversations
 from slipway.gateway.bounds import CHAT_MESSAGE
+from slipway.gateway.dialects.anthropic import ANTHROPIC
 from slipway.gateway.routes import Route
 
 Schema = dict[str, Any]
@@ -36,9 +38,9 @@ def _json(schema: Schema) -> Schema:
     return {"application/json": {"schema": schema}}
 
 
-def _error(status: int) -> Schema:
+def _error(status: int, shape: str = "Error") -> Schema:
     headers = {**_ID, **(_AGAIN if status in (429, 503) else {})}
-    return {"description": _ERRORS[status], "headers": headers, "content": _json(_ref("Error"))}
+    return {"description": _ERRORS[status], "headers": headers, "content": _json(_ref(shape))}
 
 
 _USAGE: Schema = {
@@ -87,6 +89,7 @@ def _judged(item: Schema) -> Schema:
 
 
 _ANSWERS: dict[str, Schema] = {
+    **conversations.ANSWERS,
     "/v1/chat/completions": _completion("chat.completion"),
     "/v1/completions": _completion("text_completion"),
     "/v1/embeddings": {
@@ -224,16 +227,22 @@ def _request(route: Route) -> Schema:
     return schema
 
 
+_STREAM = (
+    "With `stream: true`: one `data:` line of JSON an event, then `data: [DONE]`. "
+    "A stream that fails ends with an `error` event and without `[DONE]`."
+)
+
+
 def _relayed(route: Route) -> Schema:
     content = _json(_ANSWERS[route.path])
     if route.streams:
         content["text/event-stream"] = {
             "schema": {
                 "type": "string",
-                "description": "With `stream: true`: one `data:` line of JSON an event, then `data: [DONE]`. "
-                "A stream that fails ends with an `error` event and without `[DONE]`.",
+                "description": conversations.STREAMS.get(route.path, _STREAM),
             }
         }
+    shape = "AnthropicError" if route.dialect is ANTHROPIC else "Error"
     codes = (400, 401, 404, 408, 413, 429, 431, 500, 502, 503, 504)
     answers: Schema = {"200": {"description": "The answer.", "headers": _ID, "content": content}}
     return {
@@ -242,7 +251,7 @@ def _relayed(route: Route) -> Schema:
             "operationId": route.path.strip("/").replace("/", "_"),
             "security": [{"bearer": []}, {"apiKey": []}],
             "requestBody": {"required": True, "content": _json(_request(route))},
-            "responses": answers | {str(code): _error(code) for code in codes},
+            "responses": answers | {str(code): _error(code, shape) for code in codes},
         }
     }
 
@@ -257,6 +266,23 @@ def _get(summary: str, answer: Schema, *errors: int, secured: bool = False) -> S
     }
     operation["security"] = [{"bearer": []}, {"apiKey": []}] if secured else []
     return operation
+
+
+def _kept_responses() -> Schema:
+    """What can be done with a response that is kept."""
+    response = _json(_ref("Response"))
+    errors = (401, 404, 503)
+    cancel = _get("End a response in the background", response, *errors, secured=True)
+    listed = _get("List what a response was made from", _json(conversations.LIST), *errors, secured=True)
+    paths = {
+        "/v1/responses/{response}": {
+            "get": _get("Show a response", response, *errors, secured=True),
+            "delete": _get("Delete a response", _json(conversations.DELETED), *errors, secured=True),
+        },
+        "/v1/responses/{response}/cancel": {"post": cancel},
+        "/v1/responses/{response}/input_items": {"get": {**listed, "parameters": conversations.PAGING}},
+    }
+    return {path: {"parameters": [conversations.ID], **operations} for path, operations in paths.items()}
 
 
 def document(routes: Mapping[str, Route], version: str) -> Schema:
@@ -274,6 +300,7 @@ def document(routes: Mapping[str, Route], version: str) -> Schema:
         ],
         "get": _get("Show one model", _json(_ref("Model")), 401, 404, secured=True),
     }
+    paths |= _kept_responses()
     live = {"type": "object", "required": ["live"], "properties": {"live": {"const": True}}}
     paths["/livez"] = {"get": _get("Whether the process lives", _json(live))}
     ready = _get("Whether requests can be answered, and if not, why", _json(_ref("Readiness")))
@@ -300,6 +327,7 @@ def document(routes: Mapping[str, Route], version: str) -> Schema:
                 "Model": _MODEL,
                 "Readiness": _READINESS,
                 "ChatMessage": CHAT_MESSAGE,
+                **conversations.COMPONENTS,
             },
             "securitySchemes": {
                 "bearer": {"type": "http", "scheme": "bearer"},

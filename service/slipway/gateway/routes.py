@@ -6,7 +6,10 @@ from typing import Any
 
 from slipway.gateway import parameters, pooling_parameters
 from slipway.gateway.dialects import OPENAI, Dialect
+from slipway.gateway.dialects.anthropic import ANTHROPIC
 from slipway.gateway.dialects.whole import WholeAnswer
+from slipway.gateway.messages import fields as messages_fields
+from slipway.gateway.responses import fields as responses_fields
 from slipway.gateway.settings import GatewaySettings
 from slipway.objects import Task
 
@@ -35,8 +38,15 @@ class Route:
     dialect: Dialect = OPENAI
     engine_path: str = ""
     """The engine's path for it, where that differs."""
+    through: "Route | None" = None
+    """The route as which engines are asked, for an API that the gateway translates."""
     either: tuple[tuple[str, ...], ...] = ()
     """Groups of fields of which exactly one must be there, whole."""
+
+    @property
+    def asked(self) -> "Route":
+        """The route as which engines are asked."""
+        return self.through or self
 
     def completion_tokens(self, body: Mapping[str, Any], default: int) -> int | None:
         """Room for the answer that the request asks for, over all choices; None if it sets none."""
@@ -85,16 +95,67 @@ def _of_pairs(body: Mapping[str, Any]) -> int:
 def relayed_routes(settings: GatewaySettings) -> dict[str, Route]:
     """All relayed routes by path. Each answers POST and nothing else."""
     every: tuple[Task, ...] = ("generate", "embed", "classify", "score")
+    chat = Route(
+        path="/v1/chat/completions",
+        operation="chat",
+        summary="Answer a conversation",
+        tasks=("generate",),
+        table=parameters.chat_completions(settings),
+        required=("model", "messages"),
+        streams=True,
+        prompt_tokens=_of_messages,
+    )
+    tokenize = Route(
+        path="/tokenize",
+        operation="tokenize",
+        summary="Turn a text or a chat into token ids",
+        tasks=every,
+        table=parameters.tokenize(settings),
+        required=("model",),
+        either=(("prompt",), ("messages",)),
+        streams=False,
+        prompt_tokens=lambda body: 0,
+        counts=False,
+    )
     routes = (
-        Route(
-            path="/v1/chat/completions",
-            operation="chat",
-            summary="Answer a conversation",
+        chat,
+        replace(
+            chat,
+            path="/v1/responses",
+            summary="Make a response, which can be gone on from",
+            table=responses_fields.responses(settings),
+            required=("model", "input"),
+            through=chat,
+        ),
+        replace(
+            tokenize,
+            path="/v1/responses/input_tokens",
+            summary="Count the tokens of a response's prompt",
             tasks=("generate",),
-            table=parameters.chat_completions(settings),
+            table=responses_fields.input_tokens(settings),
+            required=("model", "input"),
+            either=(),
+            through=tokenize,
+        ),
+        replace(
+            chat,
+            path="/v1/messages",
+            summary="Answer a conversation, as Anthropic's API does",
+            table=messages_fields.messages(settings),
+            required=("model", "messages", "max_tokens"),
+            dialect=ANTHROPIC,
+            through=chat,
+        ),
+        replace(
+            tokenize,
+            path="/v1/messages/count_tokens",
+            summary="Count the tokens of a message's prompt",
+            tasks=("generate",),
+            table=messages_fields.count_tokens(settings),
             required=("model", "messages"),
-            streams=True,
-            prompt_tokens=_of_messages,
+            either=(),
+            dialect=ANTHROPIC,
+            through=tokenize,
         ),
         Route(
             path="/v1/completions",
@@ -153,18 +214,7 @@ def relayed_routes(settings: GatewaySettings) -> dict[str, Route]:
             dialect=_USAGE_ANYWHERE,
             engine_path="/classify",
         ),
-        Route(
-            path="/tokenize",
-            operation="tokenize",
-            summary="Turn a text or a chat into token ids",
-            tasks=every,
-            table=parameters.tokenize(settings),
-            required=("model",),
-            either=(("prompt",), ("messages",)),
-            streams=False,
-            prompt_tokens=lambda body: 0,
-            counts=False,
-        ),
+        tokenize,
         Route(
             path="/detokenize",
             operation="detokenize",

@@ -83,15 +83,22 @@ class Serving:
 
     async def perform(self, exchange: Exchange, body: Body) -> None:
         """Serve a request that a part of the gateway makes for `exchange.key`, whatever happens."""
-        await self._guarded(
-            exchange,
-            lambda: self.handlers.get(exchange.route.path, self.answer)(exchange, body),
-            lambda error: self._refuse(exchange, error, close=False),
-        )
+        handler = self.handlers.get(exchange.route.path, self.answer)
+        await self.carry_out(exchange, lambda: handler(exchange, body))
 
-    async def answer(self, exchange: Exchange, body: Body) -> None:
-        """Answer a parsed request whose key is known. Raises APIError before the answer has begun."""
-        route = exchange.route
+    async def carry_out(self, exchange: Exchange, work: Callable[[], Awaitable[None]]) -> None:
+        """Do a handler's work apart from the request that asked for it, whatever happens."""
+        await self._guarded(exchange, work, lambda error: self._refuse(exchange, error, close=False))
+
+    async def answer(
+        self, exchange: Exchange, body: Body, admitted: Callable[[], Awaitable[None]] | None = None
+    ) -> None:
+        """Answer a parsed request whose key is known. Raises APIError before the answer has begun.
+
+        `admitted` is awaited once limits have let it through, before an engine is asked; what it raises ends
+        the request.
+        """
+        route = exchange.route.asked
         assert exchange.key is not None  # noqa: S101 - for the type checker; callers have identified it
         model = self._model(exchange, exchange.key, body)
         for name in check(route.table, body):
@@ -99,12 +106,21 @@ class Serving:
         _require(route, model, body)
         await self._reserve(exchange, exchange.key, model, body)
         exchange.limited = self.clock()
+        if admitted is not None:
+            await admitted()
         strip_usage = self._ask_for_usage(exchange, body)
         answer = await self._relay((model,), exchange, body)
         try:
             await self.answering.pass_on(exchange, answer, strip_usage=strip_usage)
         finally:
             answer.close()
+
+    def most_tokens(self, model: str) -> int:
+        """Most tokens that an answer of `model` can have, as far as anybody has said."""
+        found = self.catalog.snapshot.models.get(model)
+        longest = found.longest if found is not None else None
+        most = self.settings.max_completion_tokens
+        return most if longest is None else min(most, longest)
 
     # --- around every request ---------------------------------------------------------------------
 
@@ -126,7 +142,7 @@ class Serving:
             if exchange.begun and exchange.stream:
                 told = APIError(503, "drain_timeout", "The gateway is shutting down.")
                 with suppress(asyncio.CancelledError):
-                    await exchange.sink.write(exchange.route.dialect.error_event(told), more=False)
+                    await exchange.sink.write(exchange.route.asked.dialect.error_event(told), more=False)
             else:
                 exchange.sink.cut()
             # Not raised again: this task ends here, and the server would log a trace for each of them.
@@ -156,6 +172,7 @@ class Serving:
             errors.JSON,
             (b"content-length", b"%d" % len(data)),
             (b"x-request-id", exchange.head.request_id),
+            *exchange.route.dialect.headers(exchange.head.request_id),
             *exchange.headers,
             *error.headers,
         ]
@@ -192,7 +209,7 @@ class Serving:
         return model
 
     async def _reserve(self, exchange: Exchange, key: Key, model: Model, body: Body) -> None:
-        route = exchange.route
+        route = exchange.route.asked
         if route.counts:
             room = route.completion_tokens(body, self.settings.default_completion_tokens)
             prompt = route.prompt_tokens(body)
@@ -219,7 +236,7 @@ class Serving:
     def _ask_for_usage(exchange: Exchange, body: Body) -> bool:
         """Have the engine count a stream's tokens; True if the client did not ask for that."""
         exchange.stream = body.get("stream") is True
-        if not exchange.stream or not exchange.route.dialect.usage_on_request:
+        if not exchange.stream or not exchange.route.asked.dialect.usage_on_request:
             return False
         options = body.get("stream_options") or {}
         asked = options.get("include_usage") is True
@@ -266,7 +283,8 @@ class Serving:
             lines += b"authorization: Bearer %b\r\n" % key
         if head.traceparent is not None:
             lines += b"traceparent: %b\r\n" % head.traceparent
-        path = (exchange.route.engine_path or exchange.route.path).encode()
+        route = exchange.route.asked
+        path = (route.engine_path or route.path).encode()
 
         def make_head(address: str, length: int) -> bytes:
             return b"POST %b HTTP/1.1\r\nhost: %b\r\n%bcontent-length: %d\r\n\r\n" % (

@@ -58,6 +58,8 @@ class GatewaySettings(BaseSettings):
     """Seconds that the body of a request may take."""
     write_timeout: float = Field(default=60.0, gt=0)
     """Seconds that a client may take none of its answer before it is cut off."""
+    responses_keep: float = Field(default=2_592_000.0, gt=0)
+    """Seconds that responses are kept which their makers have not deleted (default: 30 days)."""
     keep_alive: int = Field(default=75, ge=1)
     """Seconds that an unused client connection is kept."""
     max_head: int = Field(default=32_768, ge=1024)

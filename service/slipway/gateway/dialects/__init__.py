@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from slipway.gateway.errors import APIError, envelope
+from slipway.gateway.errors import APIError, Headers, envelope
 from slipway.gateway.relay.sse import EventStream, Usage, UsageTail
 
 
@@ -50,6 +50,8 @@ class Dialect:
     """Follows a stream; True: the event that holds nothing but usage is kept back, nobody asked for it."""
     finder: Callable[[], UsageFinder]
     """Finds the usage of an answer that is not streamed."""
+    headers: Callable[[bytes], Headers] = lambda request_id: []
+    """Headers that its clients look for beside `x-request-id`."""
     usage_on_request: bool = False
     """Streams report usage only if `stream_options.include_usage` asks for it."""
 

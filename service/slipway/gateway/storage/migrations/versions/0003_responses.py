@@ -11,7 +11,7 @@ def upgrade() -> None:
     """The table of responses."""
     op.create_table(
         "responses",
-        sa.Column("id", sa.String(64), primary_key=True),
+        sa.Column("id", sa.String(64), nullable=False),
         sa.Column("owner", sa.String(253), nullable=False),
         sa.Column("key", sa.String(253), nullable=False),
         sa.Column("status", sa.String(16), nullable=False),
@@ -24,6 +24,7 @@ def upgrade() -> None:
         sa.Column("size", sa.BigInteger, nullable=False),
         sa.Column("input", sa.Text, nullable=False),
         sa.Column("response", sa.Text, nullable=False),
+        sa.PrimaryKeyConstraint("id", name="pk_responses"),
     )
     op.create_index("ix_responses_expires_us", "responses", ["expires_us"])
     op.create_index("ix_responses_lease_until_us", "responses", ["lease_until_us"])

@@ -1,0 +1,27 @@
+"""The table of responses."""
+
+from sqlalchemy import BigInteger, Boolean, Column, Index, String, Table, Text
+
+from slipway.gateway.storage.tables import metadata
+
+WORKING = ("queued", "in_progress")
+
+responses = Table(
+    "responses",
+    metadata,
+    Column("id", String(64), primary_key=True),
+    Column("owner", String(253), nullable=False),
+    Column("key", String(253), nullable=False),
+    Column("status", String(16), nullable=False),
+    Column("background", Boolean, nullable=False),
+    Column("previous", String(64), nullable=True),
+    Column("created_us", BigInteger, nullable=False),
+    Column("expires_us", BigInteger, nullable=False),
+    Column("gateway", String(64), nullable=True),
+    Column("lease_until_us", BigInteger, nullable=True),
+    Column("size", BigInteger, nullable=False),
+    Column("input", Text, nullable=False),
+    Column("response", Text, nullable=False),
+    Index("ix_responses_expires_us", "expires_us"),
+    Index("ix_responses_lease_until_us", "lease_until_us"),
+)
