@@ -9,6 +9,7 @@ from slipway.gateway.logs import JSONLog
 from slipway.gateway.metrics import Metrics
 from slipway.gateway.relay.sse import Usage
 from slipway.gateway.relay.transport import UpstreamError
+from slipway.gateway.usage.records import Recording
 
 
 @dataclass(slots=True)
@@ -19,9 +20,13 @@ class Accounts:
     metrics: Metrics
     log: JSONLog
     clock: Callable[[], float]
+    usage: Recording | None = None
+    """None: no records are kept."""
 
     def open(self, exchange: Exchange) -> None:
-        """An engine is about to be asked."""
+        """An engine is about to be asked. Raises APIError 503 where its work could not be recorded."""
+        if self.usage is not None:
+            self.usage.open(exchange)
 
     def close(self, exchange: Exchange) -> None:
         """The request has ended, or its answer is complete but for passing it on; the first call counts."""
@@ -33,7 +38,10 @@ class Accounts:
         if exchange.reservation is not None:
             used = exchange.usage.total if exchange.usage is not None else 0
             self.limits.settle(exchange.reservation, used, exchange.cost)
+        # Metrics and journal agree at every moment at which others can look: nothing is awaited in between.
         self._measure(exchange)
+        if self.usage is not None:
+            self.usage.close(exchange)
         self.log.request(_line(exchange))
 
     def limited(self, decision: Decision) -> None:
@@ -76,13 +84,15 @@ class Accounts:
         route, usage, seconds = exchange.route, exchange.usage, exchange.ended - exchange.started
         metrics, model = self.metrics, exchange.model
         metrics.answered(route.path, route.operation, model, exchange.status, seconds, exchange.error)
+        if exchange.key is None:
+            metrics.strangers.inc()
         if exchange.status == CLIENT_LEFT:
             metrics.disconnects.inc()
         first = exchange.first_byte
         if first is not None:
             metrics.first_token(route.operation, model, first - exchange.started)
         if usage is not None:
-            metrics.used(route.operation, model, usage.prompt, usage.completion)
+            metrics.used(route.operation, model, usage.prompt, usage.completion, exchange.cost)
             if first is not None and usage.completion > 1:
                 metrics.per_token(route.operation, model, (exchange.ended - first) / (usage.completion - 1))
 

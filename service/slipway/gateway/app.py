@@ -35,8 +35,18 @@ from slipway.gateway.routes import relayed_routes
 from slipway.gateway.serving import Serving
 from slipway.gateway.settings import GatewaySettings
 from slipway.gateway.storage.database import Database
+from slipway.gateway.usage.child import RecorderChild
+from slipway.gateway.usage.gauges import JournalMetrics
+from slipway.gateway.usage.journal import Journal
+from slipway.gateway.usage.process import Task
+from slipway.gateway.usage.records import Recording
+
+if TYPE_CHECKING:
+    from slipway.gateway.tracing import Tracing
 
 CONSOLE = Path(__file__).parent / "console"
+_RECORD_REST = 10.0
+"""Seconds that a gateway which ends gives its recorder; what is left then waits on disk for another."""
 
 
 @dataclass(slots=True)
@@ -71,8 +81,9 @@ class Gateway:
     log: JSONLog
     engine_key: EngineKey
     database: Database
-    name: str = field(default_factory=lambda: f"gw-{secrets.token_hex(6)}")
+    name: str
     """Tells this process apart from other gateways, in leases and usage."""
+    recorder: RecorderChild | None
     background: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
     """Runs as long as the gateway, once the database is there."""
     app: ASGIApp | None = None
@@ -84,13 +95,19 @@ class Gateway:
         loop = asyncio.get_running_loop()
         self.log.gather(loop.call_later)
         self._tasks = [loop.create_task(self._watch()), loop.create_task(self._open_database())]
+        if self.recorder is not None:
+            self._tasks.append(loop.create_task(self.recorder.run()))
 
     async def stop(self) -> None:
         """Stop watching, close the kept connections, write the last log lines."""
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        if self.recorder is not None:
+            await self.recorder.finish(_RECORD_REST)
         self.database.close()
+        if self.serving.tracing is not None:
+            await asyncio.to_thread(self.serving.tracing.close)
         self.relay.endpoints_changed(set())
         self.log.gather(None)
 
@@ -147,6 +164,7 @@ def make_gateway(
     """Put a gateway together; parts that are left out are the real ones."""
     log = log if log is not None else JSONLog()
     catalog = Catalog()
+    instance = secrets.token_hex(6)
     metrics = Metrics(CollectorRegistry())
     engine_key = EngineKey(settings.state / "secrets" / "engine-key")
     relay = Relay(
@@ -156,7 +174,12 @@ def make_gateway(
         on_retry=lambda service, reason: metrics.retries.labels(service, reason).inc(),
     )
     limits = limits if limits is not None else InProcessLimits(time.monotonic)
-    accounts = Accounts(limits, metrics, log, time.perf_counter)
+    recorder = _recorder(settings, instance, log) if settings.usage else None
+    usage = None
+    if recorder is not None:
+        usage = Recording(recorder.journal, catalog, time.perf_counter, time.time)
+        metrics.registry.register(JournalMetrics(recorder.journal))
+    accounts = Accounts(limits, metrics, log, time.perf_counter, usage)
     serving = Serving(
         settings=settings,
         catalog=catalog,
@@ -176,7 +199,19 @@ def make_gateway(
             lambda file, problem: log.write("warning", "state", f"{file}: {problem}", file=file),
         )
     database = Database(settings.database, seconds=settings.database_timeout)
-    gateway = Gateway(settings, catalog, source, serving, relay, metrics, log, engine_key, database)
+    gateway = Gateway(
+        settings,
+        catalog,
+        source,
+        serving,
+        relay,
+        metrics,
+        log,
+        engine_key,
+        database,
+        name=f"gw-{instance}",
+        recorder=recorder,
+    )
     catalog.on_change.append(gateway.changed)
     metrics.watch(lambda: catalog.snapshot, relay.balancer.outstanding)
     routes = relayed_routes(settings)
@@ -228,6 +263,34 @@ def make_gateway(
         )
     gateway.app = app
     return gateway
+
+
+def _tracing(settings: GatewaySettings) -> "Tracing | None":
+    if not settings.otlp_endpoint:
+        return None
+    from slipway.gateway.tracing import tracing_to
+
+    return tracing_to(settings.otlp_endpoint, settings.trace_share, time.perf_counter)
+
+
+def _recorder(settings: GatewaySettings, instance: str, log: JSONLog) -> RecorderChild:
+    root = settings.state / "usage"
+    journal = Journal(
+        root,
+        instance,
+        wall=time.time,
+        most=settings.usage_journal_max,
+        serve_when_full=settings.usage_on_full == "serve",
+    )
+    task = Task(
+        root=str(root.absolute()),
+        instance=instance,
+        database=settings.database,
+        timeout=settings.database_timeout,
+        retention_days=settings.usage_retention_days,
+        totals_days=settings.usage_totals_days,
+    )
+    return RecorderChild(journal, task, log)
 
 
 def _now_us() -> int:

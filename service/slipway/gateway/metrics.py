@@ -34,6 +34,7 @@ class _Children:
     completion: Histogram
     prompt_total: Counter
     completion_total: Counter
+    cost_total: Counter
 
 
 class _Endpoints:
@@ -102,6 +103,17 @@ class Metrics:
             "slipway_requests", "Requests by answer", ("route", "model", "status"), registry=registry
         )
         self.tokens = Counter("slipway_tokens", "Tokens used", ("model", "type"), registry=registry)
+        self.cost = Counter(
+            "slipway_cost_nano_dollars",
+            "What tokens cost by the models' prices, in billionths of a US dollar so that sums are exact",
+            ("model",),
+            registry=registry,
+        )
+        self.strangers = Counter(
+            "slipway_unauthenticated_requests",
+            "Requests refused for want of a good key, which leave no usage record",
+            registry=registry,
+        )
         self.limited = Counter(
             "slipway_limited", "Requests refused by a key's limit", ("limit",), registry=registry
         )
@@ -149,14 +161,16 @@ class Metrics:
         """The first byte of a stream's body went to the client."""
         self._for(operation, model).first.observe(seconds)
 
-    def used(self, operation: str, model: str, prompt: int, completion: int) -> None:
-        """The engine has counted the tokens."""
+    def used(self, operation: str, model: str, prompt: int, completion: int, cost: int) -> None:
+        """The engine has counted the tokens; `cost` is in nano-dollars."""
         children = self._for(operation, model)
         children.prompt.observe(prompt)
         children.prompt_total.inc(prompt)
         if completion:
             children.completion.observe(completion)
             children.completion_total.inc(completion)
+        if cost:
+            children.cost_total.inc(cost)
 
     def per_token(self, operation: str, model: str, seconds: float) -> None:
         """Mean time between two tokens of a stream."""
@@ -177,5 +191,6 @@ class Metrics:
                 self._usage.labels(*labels, "output"),
                 self.tokens.labels(model, "input"),
                 self.tokens.labels(model, "output"),
+                self.cost.labels(model),
             )
         return children

@@ -2,6 +2,7 @@
 
 import os
 from pathlib import Path
+from typing import Literal
 
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -40,6 +41,19 @@ class GatewaySettings(BaseSettings):
     database_timeout: float = Field(default=5.0, gt=0)
     """Seconds that a database may take to answer."""
 
+    # --- usage ---
+    usage: bool = True
+    """Keep a usage record of each request (see docs/usage.md)."""
+    usage_retention_days: int = Field(default=90, ge=1)
+    """Whole days (UTC) that records are kept; the sums of each day stay longer."""
+    usage_totals_days: int = Field(default=800, ge=35)
+    """Days that the sums by day are kept: what reports and budgets are made of."""
+    usage_journal_max: int = Field(default=1 << 30, ge=1 << 25)
+    """Bytes that records may take on disk while the database is away."""
+    usage_on_full: Literal["refuse", "serve"] = "refuse"
+    """What happens to requests when that is used up: 503 `usage_unavailable`, or served without a record."""
+
+    # --- files and batches ---
     file_max: int = Field(default=209_715_200, ge=1024)
     """Bytes of one file that is uploaded or that a batch writes."""
     files_max: int = Field(default=10_737_418_240, ge=1024)

@@ -14,7 +14,7 @@ class Process:
     """One gateway process on a free port; its log goes to a file."""
 
     def __init__(self, state: Path, *arguments: str, **settings: Any) -> None:
-        self._log = state.parent / f"{state.name}.log"
+        self._log = state.parent / f"{state.name}-{len(list(state.parent.glob('*.log')))}.log"
         environment = {name: value for name, value in os.environ.items() if not name.startswith("SLIPWAY_")}
         environment |= {f"SLIPWAY_GATEWAY_{name.upper()}": str(value) for name, value in settings.items()}
         command = [

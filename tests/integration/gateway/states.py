@@ -22,11 +22,17 @@ class State:
         new.replace(self.folder / name)
 
     def service(
-        self, name: str, *, task: str = "generate", served: str | None = None, adapters: Any = ()
+        self,
+        name: str,
+        *,
+        task: str = "generate",
+        served: str | None = None,
+        adapters: Any = (),
+        **spec: Any,
     ) -> None:
         model = {"source": "hf://org/model", "task": task, "name": served or name}
-        spec = {"model": model, "adapters": [{"name": each, "source": "hf://org/a"} for each in adapters]}
-        self._object("llmservice", "LLMService", name, spec)
+        own = {"model": model, "adapters": [{"name": each, "source": "hf://org/a"} for each in adapters]}
+        self._object("llmservice", "LLMService", name, own | spec)
 
     def key(self, name: str = "local", token: str = "sk-test", **spec: Any) -> None:
         digest = hashlib.sha256(token.encode()).hexdigest()

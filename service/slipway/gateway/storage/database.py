@@ -1,6 +1,6 @@
 """The database behind threads of its own: one transaction a call, bounded in number and in time.
 
-SQLite's transactions begin at once and as writers (`BEGIN IMMEDIATE`): what was read in one is still true when
+SQLite's transactions begin at once and as writers (`BEGIN IMMEDIATE`): what one has read is still true when
 it writes, and none fails half-way because another was faster. Those that only read ask for it (`read`) and
 wait for nobody.
 """

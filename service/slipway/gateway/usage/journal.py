@@ -73,14 +73,18 @@ class Journal:
     def __init__(
         self,
         root: Path,
+        instance: str,
         *,
         wall: Callable[[], float],
         most: int = 1 << 30,
         serve_when_full: bool = False,
         segment: int = SEGMENT,
     ) -> None:
-        """`root` is `STATE/usage`; `most` and `segment` are bytes, `wall` seconds since 1970."""
-        self.instance = os.urandom(6).hex()
+        """`root` is `STATE/usage`, `instance` the gateway's name there: 12 hex digits, never used before.
+
+        `most` and `segment` are bytes, `wall` seconds since 1970.
+        """
+        self.instance = instance
         self.folder = root / self.instance
         self.closed = 0
         """Closing entries written."""

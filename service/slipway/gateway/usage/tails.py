@@ -1,0 +1,112 @@
+"""Reads a journal while it is written: closed requests in order, with what was said when they were opened."""
+
+import os
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import orjson
+
+from slipway.gateway.usage.segments import HEADER, Cursor, segment_path, segments_in
+from slipway.gateway.usage.store import Position
+
+Document = dict[str, Any]
+
+
+class Tail:
+    """Where one journal has been read to, and the requests that are open there."""
+
+    def __init__(self, folder: Path, recorded: Position) -> None:
+        """`recorded`: up to there all is in the database; what was opened before it is read again."""
+        self.folder = folder
+        self.recorded = recorded
+        self.opened: dict[str, tuple[int, Document]] = {}
+        """By record id: the segment and what was said."""
+        self.at = Position(min([*segments_in(folder), recorded.segment]))
+        self._file: int | None = None
+        self._cursor: Cursor | None = None
+        for document in self._entries(recorded):
+            self._take(document)
+        self.at = replace(self.at, closed=recorded.closed)
+        self._synced = self.at
+
+    def read(self, most: int) -> list[Document]:
+        """Up to `most` requests that were closed after what is recorded; `at` is then behind the last."""
+        found: list[Document] = []
+        for document in self._entries():
+            closed = self._take(document)
+            if closed is not None:
+                found.append(closed)
+                if len(found) == most:
+                    break
+        return found
+
+    @property
+    def damaged(self) -> bool:
+        """Whether there is something at the end of what could be read."""
+        return self._file is not None and any(os.pread(self._file, HEADER, self.at.offset))
+
+    def next_segment(self) -> bool:
+        """Go to the next segment there is, if there is one; those between were deleted."""
+        later = [number for number in segments_in(self.folder) if number > self.at.segment]
+        if not later:
+            return False
+        self.close()
+        self.at = Position(later[0], 0, self.at.closed)
+        return True
+
+    def discard_read(self) -> None:
+        """Delete the segments that are recorded and that no open request needs."""
+        needed = {segment for segment, _ in self.opened.values()}
+        for number in segments_in(self.folder):
+            if number < self.recorded.segment and number not in needed:
+                segment_path(self.folder, number).unlink(missing_ok=True)
+
+    def sync(self) -> None:
+        """Bring what was read of the current segment to the disk."""
+        if self._file is not None and self.at != self._synced:
+            with suppress(OSError):
+                os.fsync(self._file)
+            self._synced = self.at
+
+    def close(self) -> None:
+        """Close the file."""
+        if self._file is not None:
+            os.close(self._file)
+        self._file = self._cursor = None
+
+    def _entries(self, until: Position | None = None) -> Iterator[Document]:
+        """What is there from `at` on, which moves with each."""
+        while until is None or self.at < until:
+            cursor = self._open()
+            if cursor is None:
+                return
+            for entry in cursor.read():
+                document: Document = orjson.loads(entry.data)
+                self.at = Position(self.at.segment, entry.after, document.get("closing", self.at.closed))
+                yield document
+                if self.at == until:
+                    return
+            if not cursor.ended or not self.next_segment():
+                return
+
+    def _take(self, document: Document) -> Document | None:
+        """The whole of a request that was closed; None for one that was opened."""
+        entry = document["id"]
+        _, before = self.opened.pop(entry, (0, {}))
+        document = {**before, **document}
+        if "closing" in document:
+            return document
+        self.opened[entry] = (self.at.segment, document)
+        return None
+
+    def _open(self) -> Cursor | None:
+        if self._cursor is None:
+            path = segment_path(self.folder, self.at.segment)
+            if not path.exists() and not self.next_segment():
+                return None
+            self._file = os.open(segment_path(self.folder, self.at.segment), os.O_RDONLY | os.O_CLOEXEC)
+            self._cursor = Cursor(self._file, self.at.offset)
+        return self._cursor

@@ -1,0 +1,101 @@
+"""A real gateway process with its recorder, over scripted engines; its database read as an operator would."""
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, select
+
+from integration.gateway.clients import Reply, call
+from integration.gateway.conftest import start_upstream as start_upstream  # A fixture.
+from integration.gateway.processes import Process
+from integration.gateway.states import State
+from integration.gateway.upstreams import Upstream
+from slipway.gateway.storage.database import migrate, open_engine
+from slipway.gateway.usage.tables import usage_records
+
+Record = dict[str, Any]
+
+
+async def until(condition: Callable[[], Any], what: str, seconds: float = 60) -> Any:
+    """Await `condition` without holding up the scripted engines; its first true value."""
+    async with asyncio.timeout(seconds):
+        while not (value := condition()):  # noqa: ASYNC110 - what is awaited is in other processes
+            await asyncio.sleep(0.02)
+    return value
+
+
+@dataclass
+class Place:
+    """One state folder with its database, and the gateways that serve from it."""
+
+    state: State
+    url: str
+    engine: Engine
+    gateways: list[Process]
+
+    def start(self, **settings: Any) -> Process:
+        """A gateway process; wait for its `port()`."""
+        gateway = Process(self.state.folder, database_url=self.url, poll_interval=0.05, **settings)
+        self.gateways.append(gateway)
+        return gateway
+
+    def records(self) -> list[Record]:
+        """All usage records, by their start."""
+        with self.engine.begin() as connection:
+            query = select(usage_records).order_by(usage_records.c.id)
+            return [dict(row) for row in connection.execute(query).mappings()]
+
+    async def recorded(self, count: int) -> list[Record]:
+        """Wait until there are at least so many records, and no journal holds more."""
+        return list(
+            await until(lambda: len(found := self.records()) >= count and found, f"{count} usage records")
+        )
+
+    async def journals_gone(self) -> None:
+        """Wait until every journal of a gateway that ended is recorded and removed."""
+        usage = self.state.folder / "usage"
+        await until(lambda: not list(usage.iterdir()), "the journals' removal")
+
+
+StartPlace = Callable[..., Awaitable[Place]]
+
+
+@pytest.fixture
+async def place(tmp_path: Path) -> AsyncIterator[StartPlace]:
+    """Makes a state folder over the upstreams given; `url` is its database."""
+    places: list[Place] = []
+
+    async def make(*upstreams: Upstream, url: str | None = None, key: dict[str, Any] | None = None) -> Place:
+        state = State(tmp_path / f"state{len(places)}")
+        state.service("m", adapters=["m-sql"], pricing=PRICING)
+        state.service("e", task="embed")
+        state.key(**(key or {}))
+        state.key("boss", "sk-boss", role="admin", owner="platform")
+        addresses = [each.address for each in upstreams]
+        state.endpoints(m=addresses, e=addresses)
+        url = url or f"sqlite:///{state.folder / 'gateway.db'}"
+        engine = open_engine(url, 5.0)
+        await asyncio.to_thread(migrate, engine)
+        places.append(Place(state, url, engine, []))
+        return places[-1]
+
+    yield make
+    for each in places:
+        for gateway in each.gateways:
+            if gateway.running:
+                gateway.kill()
+        each.engine.dispose()
+
+
+PRICING = {"inputPerMillion": "0.50", "cachedInputPerMillion": "0.10", "outputPerMillion": "1.5"}
+
+
+async def ask(port: int, **body: Any) -> Reply:
+    """One chat."""
+    return await call(
+        port, "/v1/chat/completions", {"model": "m", "messages": [{"role": "user", "content": "hi"}], **body}
+    )
