@@ -69,6 +69,10 @@ status: $(ENVS)/gateway/.ready ## Show what runs: services, replicas, addresses.
 docs: dev ## Write the generated parts of docs/api.md anew.
 	@$(DEV)/python scripts/api-reference
 
+.PHONY: dashboards
+dashboards: ## Write the Grafana dashboards of the chart anew.
+	@$(PYTHON) scripts/dashboards
+
 # --- checks ----------------------------------------------------------------------------------
 
 .PHONY: format
@@ -89,8 +93,8 @@ unit: dev ## The unit tests.
 check: lint unit ## The quick part: lint and unit tests, under a minute.
 
 .PHONY: test-packages
-test-packages: ## Install what the tests need from the system (apt): Chromium, Node, libnuma.
-	@scripts/system-packages libnuma1 chromium nodejs npm
+test-packages: ## Install what the tests need from the system (apt): browser, Node, Redis, PostgreSQL, Prometheus, a C compiler.
+	@scripts/system-packages libnuma1 chromium nodejs npm redis-server postgresql prometheus gcc libc6-dev wrk
 
 .PHONY: test
 test: test-packages envs dev ## Everything: lint, unit, integration (real engine), browser.

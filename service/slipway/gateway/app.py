@@ -6,6 +6,7 @@ import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from prometheus_client import CollectorRegistry
 from starlette.middleware.cors import CORSMiddleware
@@ -191,6 +192,7 @@ def make_gateway(
         clock=time.perf_counter,
         wall=time.time,
         answering=Answering(accounts, log, time.perf_counter),
+        tracing=_tracing(settings),
     )
     if source is None:
         source = StateFolder(

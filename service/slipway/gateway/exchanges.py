@@ -10,6 +10,7 @@ from slipway.gateway.metrics import UNKNOWN
 from slipway.gateway.relay.sse import Usage
 from slipway.gateway.requests import Head
 from slipway.gateway.routes import Route
+from slipway.gateway.sampled import Sampled
 from slipway.gateway.sinks import Sink
 from slipway.objects import Priority
 
@@ -62,11 +63,16 @@ class Exchange:
     """Limits have let it through."""
     relayed: float = 0.0
     """It was handed to the relay."""
+    sent: float = 0.0
+    """An endpoint was free for it, the last one that was tried."""
     answered: float = 0.0
     """The engine's answer has begun."""
     first_byte: float | None = None
     """When the first byte of a stream's body went to the client."""
     ended: float = 0.0
+
+    sampled: Sampled | None = None
+    """It is traced."""
 
     @property
     def request_id(self) -> str:

@@ -10,7 +10,7 @@ import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from slipway.gateway import errors, faults
 from slipway.gateway.accounts import Accounts
@@ -37,6 +37,9 @@ from slipway.gateway.routes import Route
 from slipway.gateway.settings import GatewaySettings
 from slipway.gateway.sinks import Client, ClientSink
 
+if TYPE_CHECKING:
+    from slipway.gateway.tracing import Tracing  # OpenTelemetry is loaded where traces are asked for.
+
 Body = dict[str, Any]
 Handler = Callable[[Exchange, Body], Awaitable[None]]
 """Answers the requests of one route in the relay's place; it may call `Serving.answer` with what it made."""
@@ -57,6 +60,7 @@ class Serving:
     clock: Callable[[], float]
     wall: Callable[[], float]
     answering: Answering
+    tracing: "Tracing | None" = None
     handlers: Mapping[str, Handler] = field(default_factory=dict)
     """By path: the routes that keep state."""
     in_flight: int = 0
@@ -131,6 +135,8 @@ class Serving:
         refuse: Callable[[APIError], Awaitable[None]],
     ) -> None:
         self.in_flight += 1
+        if self.tracing is not None:
+            exchange.sampled = self.tracing.sample(exchange.head.traceparent)
         try:
             await work()
         except APIError as error:
@@ -159,6 +165,8 @@ class Serving:
             self.in_flight -= 1
             exchange.sink.on_leave(None)
             self.accounts.close(exchange)
+            if self.tracing is not None:
+                self.tracing.record(exchange)
 
     async def _refuse(self, exchange: Exchange, error: APIError, *, close: bool) -> None:
         exchange.error = error.code
@@ -281,12 +289,14 @@ class Serving:
         lines = b"content-type: application/json\r\nx-request-id: %b\r\n" % head.request_id
         if key:
             lines += b"authorization: Bearer %b\r\n" % key
-        if head.traceparent is not None:
-            lines += b"traceparent: %b\r\n" % head.traceparent
+        traceparent = exchange.sampled.traceparent if exchange.sampled is not None else head.traceparent
+        if traceparent is not None:
+            lines += b"traceparent: %b\r\n" % traceparent
         route = exchange.route.asked
         path = (route.engine_path or route.path).encode()
 
         def make_head(address: str, length: int) -> bytes:
+            exchange.sent = self.clock()
             return b"POST %b HTTP/1.1\r\nhost: %b\r\n%bcontent-length: %d\r\n\r\n" % (
                 path,
                 address.encode(),

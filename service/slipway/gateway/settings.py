@@ -58,8 +58,16 @@ class GatewaySettings(BaseSettings):
     """Bytes of one file that is uploaded or that a batch writes."""
     files_max: int = Field(default=10_737_418_240, ge=1024)
     """Bytes of all files of one owner."""
+    responses_keep: float = Field(default=2_592_000.0, gt=0)
+    """Seconds that responses are kept which their makers have not deleted (default: 30 days)."""
     batch_parallel: int = Field(default=16, ge=1)
     """Requests of one batch under way at the same time; they are served at low priority."""
+
+    # --- what is told ---
+    otlp_endpoint: str = ""
+    """Where OpenTelemetry traces go, by OTLP over HTTP: `http://collector:4318`; empty: nowhere."""
+    trace_share: float = Field(default=0.05, ge=0, le=1)
+    """Share of the requests that are traced; a request with `traceparent` is traced as that says."""
 
     # --- clients ---
     max_connections: int = Field(default=8192, ge=1)
@@ -72,8 +80,6 @@ class GatewaySettings(BaseSettings):
     """Seconds that the body of a request may take."""
     write_timeout: float = Field(default=60.0, gt=0)
     """Seconds that a client may take none of its answer before it is cut off."""
-    responses_keep: float = Field(default=2_592_000.0, gt=0)
-    """Seconds that responses are kept which their makers have not deleted (default: 30 days)."""
     keep_alive: int = Field(default=75, ge=1)
     """Seconds that an unused client connection is kept."""
     max_head: int = Field(default=32_768, ge=1024)
