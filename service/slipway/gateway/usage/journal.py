@@ -7,6 +7,7 @@ recorder, a process of its own, brings it into the database and to the disk.
 import json
 import mmap
 import os
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -99,7 +100,8 @@ class Journal:
         self._unclosed = 0
         self._number = 0
         self._map: mmap.mmap | None = None
-        self._next: mmap.mmap | None = None
+        self._spare: deque[mmap.mmap] = deque()
+        """Segments that are ready and empty."""
         self._at = segment
         self._look_after = 0.0
         self._ended = False
@@ -116,10 +118,11 @@ class Journal:
     def end(self) -> None:
         """Nothing more will be written: let the recorder finish."""
         self._ended = True
-        for each in (self._map, self._next):
+        for each in (self._map, *self._spare):
             if each is not None:
                 each.close()
-        self._map = self._next = None
+        self._map = None
+        self._spare.clear()
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
@@ -179,19 +182,26 @@ class Journal:
         return True
 
     def _make_room(self, length: int, unclosed: int, *, must: bool) -> bool:
-        """Room for `length` bytes in the current segment, and after them for what is still to be closed."""
-        end = self._at + length + len(_MARK)
-        if end + unclosed * CLOSE_ROOM <= self._size:
+        """Room for `length` bytes, and for the closing entries of all requests that are open then."""
+        left = self._size - len(_MARK) - self._at - length
+        needed = unclosed * CLOSE_ROOM
+        if left >= needed:
             return True
-        fits = end <= self._size
-        if self._next is None and not self._prepare(over=must and not fits):
-            return must and fits
-        if not fits:
+        while (max(0, left - CLOSE_ROOM) if left >= 0 else -length) + self._spare_room() < needed:
+            if not self._prepare(over=must and left < 0 and not self._spare):
+                if not must or (left < 0 and not self._spare):
+                    return False
+                break
+        if left < 0:
             self._roll()
         return True
 
+    def _spare_room(self) -> int:
+        """Bytes in the segments that are ready; what is left at the end of each may be too little to use."""
+        return len(self._spare) * (self._size - CLOSE_ROOM)
+
     def _roll(self) -> None:
-        old, self._map, self._next = self._map, self._next, None
+        old, self._map = self._map, self._spare.popleft()
         if old is not None:
             old[self._at : self._at + 4] = _MARK
             old.close()
@@ -203,7 +213,7 @@ class Journal:
         `over`: even beyond the bound, for a request that was begun.
         """
         now = self._wall()
-        if self._ended or (not over and 0 <= self._look_after - now <= _LOOK_AGAIN):
+        if self._ended or (not over and now < self._look_after <= now + 2 * _LOOK_AGAIN):
             return False
         self._look_after = now + _LOOK_AGAIN
         try:
@@ -214,7 +224,7 @@ class Journal:
             file = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
             try:
                 os.posix_fallocate(file, 0, self._size)
-                self._next = mmap.mmap(file, self._size)
+                self._spare.append(mmap.mmap(file, self._size))
             except OSError:
                 path.unlink()
                 return False

@@ -15,6 +15,7 @@ import os
 import re
 import struct
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from zlib import crc32
@@ -104,12 +105,13 @@ class Progress:
     """Seconds since 1970 of the last look that left nothing behind."""
 
     def write(self, folder: Path) -> None:
-        """Replace what the folder says; read and written in one piece."""
-        file = os.open(folder / "progress", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
-        try:
-            os.pwrite(file, _PROGRESS.pack(self.segment, self.offset, self.closed, self.at), 0)
-        finally:
-            os.close(file)
+        """Replace what the folder says, in one piece. Nothing depends on it but what metrics show."""
+        with suppress(OSError):
+            file = os.open(folder / "progress", os.O_WRONLY | os.O_CREAT | os.O_CLOEXEC, 0o600)
+            try:
+                os.pwrite(file, _PROGRESS.pack(self.segment, self.offset, self.closed, self.at), 0)
+            finally:
+                os.close(file)
 
     @classmethod
     def read(cls, folder: Path) -> "Progress":
