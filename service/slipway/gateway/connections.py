@@ -2,19 +2,24 @@
 
 A request's head has a time limit, a size and a number of headers; a client that takes nothing of its answer
 is cut off; what uvicorn answers in plain text becomes the envelope; and ASGI applications see, under the
-extension `slipway.client`, when the client leaves, without a task that waits for it.
+extension `slipway.client`, when the client leaves, without a task that waits for it. What uvicorn makes anew
+for each request (timers, events, its cycle) is made once a connection or not at all: it was a fifth of the
+gateway's work.
 """
 
 import asyncio
 from collections.abc import Callable
 from typing import Any
+from urllib.parse import unquote
 
 import httptools
+from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from slipway.gateway.errors import APIError, overloaded
 from slipway.gateway.requests import new_request_id
 from slipway.gateway.settings import GatewaySettings
+from slipway.gateway.turns import Turn
 
 EXTENSION = "slipway.client"
 
@@ -42,6 +47,8 @@ class ClientConnection(HttpToolsProtocol):
     _leave: Callable[[], None] | None = None
     _head_timer: asyncio.TimerHandle | None = None
     _write_timer: asyncio.TimerHandle | None = None
+    _idle_timer: asyncio.TimerHandle | None = None
+    _idle_since = 0.0
     _in_head = False
     _head_bytes = 0
     _hosts = 0
@@ -75,13 +82,13 @@ class ClientConnection(HttpToolsProtocol):
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
         self._extensions = {EXTENSION: self}
+        self._heard = asyncio.Event()
         if len(self.connections) > self.settings.max_connections:
             self._answer(overloaded("The gateway has as many connections as it can take. Try again shortly."))
             return
         self._arm_head_timer()
 
     def data_received(self, data: bytes) -> None:
-        self._unset_keepalive_if_required()
         if self._in_head or self._head_timer is not None:
             self._head_bytes += len(data)
         try:
@@ -107,6 +114,9 @@ class ClientConnection(HttpToolsProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._stop_head_timer()
         self._stop_write_timer()
+        if self._idle_timer is not None:
+            self._idle_timer.cancel()
+            self._idle_timer = None
         leave, self._leave = self._leave, None
         if self._current is not None and not self._current.response_complete:
             self._current.disconnected = True
@@ -162,11 +172,69 @@ class ClientConnection(HttpToolsProtocol):
             raise RefusedHeadError(_bad_request("This server speaks HTTP/1.1."))
         if self._hosts > 1 or (self._hosts == 0 and version == "1.1"):
             raise RefusedHeadError(_bad_request("The request must carry exactly one Host header."))
-        super().on_headers_complete()
+        self._begin_turn(version)
+
+    def on_body(self, body: bytes) -> None:
+        turn = self.cycle
+        if turn.response_complete:
+            return
+        turn.body += body
+        if len(turn.body) > HIGH_WATER_LIMIT:
+            self.flow.pause_reading()
+        self._heard.set()
+
+    def on_message_complete(self) -> None:
+        if not self.cycle.response_complete:
+            self.cycle.more_body = False
+            self._heard.set()
+
+    def _begin_turn(self, version: str) -> None:
+        url = httptools.parse_url(self.url)
+        path = url.path.decode("ascii")
+        scope: Any = self.scope
+        scope["method"] = self.parser.get_method().decode("ascii")
+        scope["http_version"] = version
+        scope["path"] = unquote(path) if "%" in path else path
+        scope["raw_path"] = url.path
+        scope["query_string"] = url.query or b""
+        before = self.cycle
+        turn = self.cycle = Turn(
+            scope=scope,
+            transport=self.transport,
+            flow=self.flow,
+            logger=self.logger,
+            access_logger=self.access_logger,
+            access_log=False,
+            default_headers=self.server_state.default_headers,
+            message_event=self._heard,
+            expect_100_continue=self.expect_100_continue,
+            keep_alive=version != "1.0" and self.parser.should_keep_alive(),
+            on_response=self.on_response_complete,
+        )
+        turn.loop = self.loop
+        if before is None or before.response_complete:
+            self._start_asgi_task(turn, self.app)
+        else:
+            self.flow.pause_reading()
+            self.pipeline.appendleft((turn, self.app))
 
     def _start_asgi_task(self, cycle: Any, app: Any) -> None:
         self._current = cycle
-        super()._start_asgi_task(cycle, app)
+        task = self.loop.create_task(cycle.run_asgi(app))
+        self.tasks.add(task)
+        task.add_done_callback(self.tasks.discard)
+
+    def on_response_complete(self) -> None:
+        self.server_state.total_requests += 1
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start_asgi_task(*self.pipeline.pop())
+            return
+        self._idle_since = self.loop.time()
+        if self._idle_timer is None:
+            self._idle_timer = self.loop.call_later(self.timeout_keep_alive, self._is_idle)
 
     # --- answers without the application ----------------------------------------------------------
 
@@ -213,6 +281,17 @@ class ClientConnection(HttpToolsProtocol):
             )
         else:
             self.transport.close()  # Connected and never said a word.
+
+    def _is_idle(self) -> None:
+        """Close, if nothing was asked since. One lazy timer a connection: one a request costs more."""
+        self._idle_timer = None
+        if self._in_head or not self._answering().response_complete:
+            return  # The end of what is under way sets it anew.
+        left = self._idle_since + self.timeout_keep_alive - self.loop.time()
+        if left > 0:
+            self._idle_timer = self.loop.call_later(left, self._is_idle)
+        else:
+            self.transport.close()
 
     def _stop_write_timer(self) -> None:
         if self._write_timer is not None:

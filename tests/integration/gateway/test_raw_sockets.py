@@ -7,6 +7,7 @@ import pytest
 
 from integration.gateway.clients import Reply, chat, connect, request
 from integration.gateway.conftest import Running, Start, StartUpstream
+from integration.gateway.upstreams import Exchange, behave
 
 PATH = "/v1/chat/completions"
 BODY = json.dumps(chat()).encode()
@@ -231,6 +232,30 @@ async def test_an_unused_connection_is_closed(start: Start) -> None:
     async with connect(gateway.port) as client:
         await client.send(request("/livez", close=False))
         await client.read_reply()
+        assert await client.at_end() == b""
+
+
+async def test_empty_lines_do_not_keep_a_connection(start: Start) -> None:
+    gateway = await start(keep_alive=1)
+    async with connect(gateway.port) as client:
+        await client.send(request("/livez", close=False))
+        await client.read_reply()
+        await client.send(b"\r\n")
+        assert await client.at_end() == b""
+
+
+async def test_a_connection_is_kept_from_its_last_answer_on(
+    start: Start, start_upstream: StartUpstream
+) -> None:
+    async def script(exchange: Exchange) -> None:
+        await asyncio.sleep(1.2)  # Longer than a connection is kept: the time limit is met while it is busy.
+        await behave(exchange)
+
+    gateway = await start(await start_upstream(script), keep_alive=1)
+    async with connect(gateway.port) as client:
+        for _ in range(2):
+            await client.send(request(PATH, chat(), close=False))
+            assert (await client.read_reply()).status == 200
         assert await client.at_end() == b""
 
 
