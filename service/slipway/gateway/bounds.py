@@ -114,8 +114,9 @@ def tools(settings: GatewaySettings) -> Rule:
     """The functions that the model may call."""
     function = mapping(
         {
-            "name": text(64, shortest=1),
-            "description": text(16_384),
+            # Longer than OpenAI's 64 and 1,024: coding agents bring such tools by other APIs.
+            "name": text(200, shortest=1),
+            "description": text(65_536),
             "parameters": json_schema(settings),
             "strict": boolean(),
         },
@@ -128,7 +129,7 @@ def tools(settings: GatewaySettings) -> Rule:
 def tool_choice() -> Rule:
     """`none`, `auto`, `required`, or one function by name."""
     named = mapping(
-        {"type": one_of("function"), "function": mapping({"name": text(64, shortest=1)}, required=("name",))},
+        {"type": one_of("function"), "function": mapping({"name": text(200, shortest=1)}, required=("name",))},
         required=("type", "function"),
     )
     return either(

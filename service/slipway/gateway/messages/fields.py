@@ -71,7 +71,7 @@ def _tools(settings: GatewaySettings) -> Rule:
             )
         return own.check(value)
 
-    return array(Rule(check, own.schema), 256, "Functions that the model may call.")
+    return array(Rule(check, own.schema), 128, "Functions that the model may call.")
 
 
 def _shared(settings: GatewaySettings) -> dict[str, Rule]:
@@ -94,7 +94,7 @@ def _shared(settings: GatewaySettings) -> dict[str, Rule]:
         ),
         "thinking": mapping(
             {
-                "type": one_of("enabled", "adaptive", "disabled"),
+                "type": one_of("enabled", "adaptive", "between_tools", "disabled"),
                 "budget_tokens": integer(
                     1, 1_000_000, "Without effect: thoughts end with `max_tokens` at the latest."
                 ),

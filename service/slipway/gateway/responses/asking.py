@@ -73,8 +73,8 @@ def _function(name: str, tool: Body) -> Body:
     return {"type": "function", "function": function}
 
 
-def conversation(instructions: str | None, items: Sequence[Item]) -> list[Body]:
-    """The chat messages of instructions and items, earlier responses' included."""
+def conversation(instructions: str | None, items: Sequence[Item], longest: int) -> list[Body]:
+    """The chat messages of instructions and items, earlier responses' included; `longest` bounds them."""
     turns = Turns()
     if instructions:
         turns.system(instructions)
@@ -82,13 +82,21 @@ def conversation(instructions: str | None, items: Sequence[Item]) -> list[Body]:
         tell(turns, item)
     if not turns.messages:
         raise invalid_request("`input` must not be empty.", "input")
+    if len(turns.messages) > longest:
+        raise invalid_request(
+            f"The conversation is too long: it has more than {longest} turns, earlier responses' included.",
+            "input",
+        )
     return turns.messages
 
 
-def chat(asked: Mapping[str, Any], items: Sequence[Item], most: int) -> Body:
-    """The chat completion to ask for; `most` bounds the tokens of the answer. Raises APIError."""
+def chat(asked: Mapping[str, Any], items: Sequence[Item], most: int, longest: int) -> Body:
+    """The chat completion to ask for; `most` bounds the tokens of the answer, `longest` the turns.
+
+    Raises APIError.
+    """
     body: Body = {name: asked[name] for name in _AS_THEY_ARE if name in asked}
-    body["messages"] = conversation(asked.get("instructions"), items)
+    body["messages"] = conversation(asked.get("instructions"), items, longest)
     if "max_output_tokens" in asked:
         body["max_tokens"] = min(asked["max_output_tokens"], most)
     if body.get("stream"):
@@ -103,9 +111,12 @@ def chat(asked: Mapping[str, Any], items: Sequence[Item], most: int) -> Body:
     return body
 
 
-def counting(asked: Mapping[str, Any], items: Sequence[Item]) -> Body:
+def counting(asked: Mapping[str, Any], items: Sequence[Item], longest: int) -> Body:
     """What to ask of /tokenize for the tokens of a request's prompt."""
-    body: Body = {"model": asked["model"], "messages": conversation(asked.get("instructions"), items)}
+    body: Body = {
+        "model": asked["model"],
+        "messages": conversation(asked.get("instructions"), items, longest),
+    }
     if tools := Tools(asked.get("tools", ())).functions():
         body["tools"] = tools
     return body

@@ -102,7 +102,7 @@ def _tools(settings: GatewaySettings) -> Rule:
         return one.check(value)
 
     schema = {"anyOf": [*one.schema["anyOf"], namespace.schema]}
-    return array(Rule(check, schema), 256, "Functions that the model may call; hosted tools are not offered.")
+    return array(Rule(check, schema), 128, "Functions that the model may call; hosted tools are not offered.")
 
 
 def _tool_choice() -> Rule:
@@ -164,6 +164,15 @@ def _metadata() -> Rule:
         "description": "Kept with the response.",
     }
     return Rule(check, schema)
+
+
+def _labels() -> Rule:
+    """What coding agents tell about themselves."""
+
+    def check(value: Any) -> Problem | None:
+        return None if type(value) is dict else ("", "must be an object")
+
+    return Rule(check, {"type": "object", "description": "Labels; without effect."})
 
 
 def _shared(settings: GatewaySettings) -> dict[str, Rule]:
@@ -230,7 +239,7 @@ def responses(settings: GatewaySettings) -> Table:
         "prompt_cache_key": ignored(text(512, "A label; equal prefixes are cached without it.")),
         "prompt_cache_retention": one_of("in_memory", forward=False),
         "service_tier": one_of("auto", "default", note="This server has one tier.", forward=False),
-        "client_metadata": ignored(_metadata()),
+        "client_metadata": ignored(_labels()),
         # Slipway's and vLLM's own.
         "cache_salt": text(1024, CACHE_SALT, shortest=1),
         "chat_template_kwargs": bounds.template_kwargs(),

@@ -41,6 +41,15 @@ _ENDED_BY_GATEWAY = "The gateway that made this response has ended. Ask again."
 _CODES = {429: "rate_limit_exceeded", 400: "invalid_prompt", 413: "invalid_prompt"}
 
 
+class Outcome(CollectingSink):
+    """What came of a response in the background; the answer itself is the translation's to keep."""
+
+    async def write(self, data: bytes, *, more: bool) -> None:
+        """See Sink.write."""
+        if self.status != 200:
+            await super().write(data, more=more)
+
+
 @dataclass(slots=True)
 class Making:
     """One response that is being made, and what is known of it beside its exchange."""
@@ -65,7 +74,7 @@ class Responses:
     keep_for: float
     """Seconds that responses are kept."""
     wall: Callable[[], float]
-    _background: dict[str, CollectingSink] = field(default_factory=dict)
+    _background: dict[str, Outcome] = field(default_factory=dict)
     _tasks: set["asyncio.Task[None]"] = field(default_factory=set)
 
     async def create(self, exchange: Exchange, body: Body) -> None:
@@ -81,7 +90,8 @@ class Responses:
         key = _key(exchange)
         items = normal(asked["input"])
         before = await self._before(asked, key)
-        chat = asking.chat(asked, [*before, *items], self.serving.most_tokens(asked["model"]))
+        most = self.serving.most_tokens(asked["model"])
+        chat = asking.chat(asked, [*before, *items], most, self.bounds.links)
         response = begun(new_id("resp"), asked, "queued" if background else "in_progress", self.wall())
         making = Making(ResponseTranslation(response, _keep_nothing, self.wall), items, key)
         if stored:
@@ -95,7 +105,7 @@ class Responses:
         """The handler of POST /v1/responses/input_tokens."""
         asked = checked(exchange.route, body)
         before = await self._before(asked, _key(exchange))
-        counting = asking.counting(asked, [*before, *normal(asked["input"])])
+        counting = asking.counting(asked, [*before, *normal(asked["input"])], self.bounds.links)
         translation = TokenCount(object="response.input_tokens")
         exchange.sink = TranslatingSink(exchange.sink, translation, exchange.route.dialect.error)
         await self.serving.answer(exchange, counting)
@@ -192,8 +202,10 @@ class Responses:
     async def _begin(self, exchange: Exchange, making: Making, chat: Body) -> None:
         response = making.translation.response
         queued = orjson.dumps(response)
+        # So that an answer may take longer than an engine's first byte, and what there is of it is kept.
+        chat |= {"stream": True, "stream_options": {"include_usage": True}}
         admitted = asyncio.get_running_loop().create_future()
-        sink = CollectingSink()
+        sink = Outcome()
         task = asyncio.create_task(self._in_background(exchange, making, chat, sink, admitted))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -211,7 +223,7 @@ class Responses:
         asked_by: Exchange,
         making: Making,
         chat: Body,
-        sink: CollectingSink,
+        sink: Outcome,
         admitted: "asyncio.Future[None]",
     ) -> None:
         response = making.translation.response
@@ -284,7 +296,7 @@ def _key(exchange: Exchange) -> Key:
     return exchange.key
 
 
-def _refusal(sink: CollectingSink) -> APIError:
+def _refusal(sink: Outcome) -> APIError:
     """The error with which serving refused a request, to be told to whoever asked."""
     told = orjson.loads(sink.body)["error"] if sink.body else {}
     headers = [pair for pair in sink.headers if pair[0].startswith((b"retry-after", b"x-ratelimit-"))]
@@ -298,7 +310,7 @@ def _refusal(sink: CollectingSink) -> APIError:
     )
 
 
-def _ended(response: Response, sink: CollectingSink) -> Response:
+def _ended(response: Response, sink: Outcome) -> Response:
     """How a response in the background ended that was not completed."""
     if sink.left:
         return {**response, "status": "cancelled"}
