@@ -26,7 +26,7 @@ FLAGS = [
 PATIENCE_MS = 5_000
 REAL = os.environ.get("SLIPWAY_CONSOLE_URL")
 SHORT_ANSWERS = """
-const settings = { instructions: '', parameters: { max_tokens: '150' } };
+const settings = { parameters: { max_tokens: '150' } };
 if (location.protocol === 'http:') localStorage.setItem('slipway.settings', JSON.stringify(settings));
 """
 

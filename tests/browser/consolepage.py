@@ -49,6 +49,11 @@ class Console:
         self.page.goto(f"{self.url}#key={key}" if key else self.url)
         expect(self.model).to_be_enabled()
 
+    def go(self, name: str) -> None:
+        """Goes to another page by its link."""
+        self.page.get_by_role("navigation").get_by_role("link", name=name, exact=True).click()
+        expect(self.page.get_by_role("heading", level=1)).to_have_text(name)
+
     @property
     def model(self) -> Locator:
         return self.page.get_by_label("Model", exact=True)
@@ -68,7 +73,12 @@ class Console:
 
     @property
     def key_box(self) -> Locator:
-        return self.page.get_by_role("dialog", name="API key")
+        return self.page.get_by_role("dialog", name="Sign in")
+
+    @property
+    def account(self) -> Locator:
+        """The button that says who is signed in."""
+        return self.page.get_by_role("button", name="Account:")
 
     def button(self, name: str) -> Locator:
         return self.page.get_by_role("button", name=name, exact=True)

@@ -5,22 +5,19 @@ import select
 import socket
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from email.message import Message
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 import slipway.gateway
+from slipway.gateway.console_files import HEADERS
 
 CONSOLE = Path(slipway.gateway.__file__).parent / "console"
-POLICY = (
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; "
-    "font-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; "
-    "require-trusted-types-for 'script'"
-)
 TYPES = {
     ".css": "text/css; charset=utf-8",
     ".html": "text/html; charset=utf-8",
@@ -56,6 +53,29 @@ class Asked:
 
 
 @dataclass
+class Call:
+    """A call of another route than chat completions."""
+
+    method: str
+    path: str
+    query: dict[str, str]
+    body: Any
+
+
+Reply = tuple[int, Any]
+ME = {"kind": "key", "name": "tester", "owner": "tests", "role": "member", "models": ["*"]}
+TIMINGS = {"queue_ms": 2.0, "prefill_ms": 118.0, "decode_ms": 1940.0}
+
+
+def _usual() -> "dict[str, Reply | Callable[[Call], Reply]]":
+    return {
+        "GET /v1/sign-in": (200, {"oidc": None}),
+        "GET /v1/me": (200, ME),
+        "GET /v1/requests/": (200, TIMINGS),
+    }
+
+
+@dataclass
 class Script:
     """What the gateway says, and what it was asked."""
 
@@ -72,6 +92,10 @@ class Script:
     answers: deque[Answer] = field(default_factory=deque)
     """Used up one by one; then every question is answered with an echo."""
     asked: list[Asked] = field(default_factory=list)
+    replies: dict[str, Reply | Callable[[Call], Reply]] = field(default_factory=_usual)
+    """What other routes answer, by method and path: `GET /v1/me`. One that ends in `/` holds for all below it."""
+    calls: list[Call] = field(default_factory=list)
+    """Calls of those routes."""
     cancelled: threading.Event = field(default_factory=threading.Event)
     """Set when the console closed the connection in the middle of an answer."""
     _held: threading.Event = field(default_factory=threading.Event)
@@ -119,15 +143,25 @@ class _Handler(BaseHTTPRequestHandler):
                 self._json(200, {"object": "list", "data": script.models})
         elif path == "/readyz":
             self._json(*script.readyz)
+        elif path.startswith("/v1/"):
+            self._reply(None)
         else:
             self._file(path)
 
+    def do_DELETE(self) -> None:
+        self._reply(None)
+
+    def do_PATCH(self) -> None:
+        self._reply(json.loads(self._body()))
+
     def do_POST(self) -> None:
         script = self.server.script
-        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        content = self._body()
         if self.path != "/v1/chat/completions":
-            self._json(404, {"error": {"message": "No such route."}})
+            form = (self.headers["content-type"] or "").startswith("multipart/")
+            self._reply(content.decode() if form or not content else json.loads(content))
             return
+        body = json.loads(content)
         if not self._may():
             return
         script.asked.append(Asked(body, self.headers))
@@ -142,12 +176,29 @@ class _Handler(BaseHTTPRequestHandler):
     def log_message(self, format: str, *args: object) -> None:
         pass
 
+    def _body(self) -> bytes:
+        return self.rfile.read(int(self.headers["content-length"] or 0))
+
+    def _reply(self, body: Any) -> None:
+        script = self.server.script
+        parts = urlsplit(self.path)
+        call = Call(self.command, unquote(parts.path), dict(parse_qsl(parts.query)), body)
+        name = f"{call.method} {call.path}"
+        below = [each for each in script.replies if each.endswith("/") and name.startswith(each)]
+        reply = script.replies.get(name) or (script.replies[below[0]] if below else None)
+        if call.path != "/v1/sign-in" and not self._may():
+            return
+        script.calls.append(call)
+        if reply is None:
+            self._json(404, {"error": {"message": "There is nothing at this path.", "code": "not_found"}})
+        else:
+            self._json(*(reply(call) if callable(reply) else reply))
+
     def _may(self) -> bool:
         script = self.server.script
-        given = self.headers["authorization"]
-        if script.key is None or given == f"Bearer {script.key}":
+        if script.key is None or self.headers["authorization"] == f"Bearer {script.key}":
             return True
-        message = "This API key is not known." if given else "No API key was given."
+        message = "The API key is missing or not valid."
         self._json(
             401, {"error": {"message": message, "type": "authentication_error", "code": "invalid_api_key"}}
         )
@@ -193,7 +244,8 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_response(status)
         self.send_header("content-type", kind)
         self.send_header("content-length", str(len(body)))
-        self.send_header("content-security-policy", POLICY)
+        for name, value in HEADERS.items():
+            self.send_header(name, value)
         self.send_header("x-content-type-options", "nosniff")
         self.send_header("x-request-id", "req-0")
         for name, value in (headers or {}).items():

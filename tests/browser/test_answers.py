@@ -57,7 +57,7 @@ def test_markdown_is_rendered(console: Console, script: Script) -> None:
     expect(answer.locator(".code pre")).to_have_text(
         'def f(x):  # a comment\n    return "text"', use_inner_text=True
     )
-    expect(answer.locator(".code-comment")).to_have_text("# a comment")
+    expect(answer.locator(".hljs-comment")).to_have_text("# a comment")
     expect(answer.get_by_role("columnheader")).to_have_text(["Left", "Right"])
     expect(answer.get_by_role("checkbox")).to_be_disabled()
     expect(answer.locator("img")).to_have_count(0)
@@ -138,7 +138,7 @@ def test_nothing_in_an_answer_runs(
         complaints.expect("Content Security Policy", "violates s")
         page.evaluate(
             """async (parts) => {
-              const { sanitize } = await import('./js/markdown.js');
+              const { sanitize } = await import('./js/markdown/markdown.js');
               for (const part of parts) {
                 const item = document.createElement('li');
                 item.className = 'assistant';
@@ -153,7 +153,9 @@ def test_nothing_in_an_answer_runs(
         script.answers.append(Answer([*text] if way == "streamed" else [text]))
         console.ask("Hi")
         console.wait_for_answer()
-    forbidden = "script, img, iframe, style, form, svg script, [onerror], [ontoggle], [style], [srcdoc]"
+    forbidden = (
+        "script, img, iframe, style, form, svg script, [onerror], [ontoggle], [style]:not(.stage), [srcdoc]"
+    )
     expect(page.locator(".assistant").locator(forbidden)).to_have_count(0)
     for href in page.locator(".assistant a").evaluate_all(
         "links => links.map((link) => link.getAttribute('href'))"
@@ -216,7 +218,7 @@ def test_a_long_answer_costs_time_in_proportion(console: Console) -> None:
     """Half a megabyte in some seventy frames: half a minute if each frame rendered all that came before."""
     took = console.page.evaluate(
         """async () => {
-          const { MarkdownStream } = await import('./js/streaming.js');
+          const { MarkdownStream } = await import('./js/markdown/streaming.js');
           const root = document.createElement('div');
           const stream = new MarkdownStream(root);
           const block = 'Some **bold** words.\\n\\n- a list\\n- of two\\n\\n```js\\nlet x = 1;\\n```\\n\\n';

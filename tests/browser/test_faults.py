@@ -177,8 +177,8 @@ def test_a_key_is_kept_no_longer_than_asked(
     page.goto(closed_console.url)
     box = closed_console.key_box
     expect(box).to_contain_text("This gateway asks for a key.")
-    expect(box.get_by_label("Key", exact=True)).to_be_focused()
-    box.get_by_label("Key", exact=True).fill("sk-right")
+    expect(box.get_by_label("API key", exact=True)).to_be_focused()
+    box.get_by_label("API key", exact=True).fill("sk-right")
     if kept == "this browser":
         box.get_by_label("Remember it in this browser").check()
     box.get_by_role("button", name="Use this key").click()
@@ -193,8 +193,8 @@ def test_a_key_is_kept_no_longer_than_asked(
     other.page.goto(other.url)
     if kept == "this browser":
         expect(other.model).to_be_enabled()
-        other.button("API key").click()
-        other.button("Forget the key").click()
+        other.account.click()
+        other.button("Sign out").click()
         assert other.stored("localStorage", "key") is None
     else:
         expect(other.key_box).to_be_visible()
@@ -205,13 +205,15 @@ def test_a_wrong_key_is_explained(closed_console: Console, script: Script, compl
     complaints.expect(FAILED_LOAD)
     closed_console.open()
     script.key = "sk-right"
-    closed_console.button("API key").click()
-    closed_console.key_box.get_by_label("Key", exact=True).fill("sk-wrong")
+    closed_console.account.click()
+    closed_console.key_box.get_by_label("API key", exact=True).fill("sk-wrong")
     closed_console.button("Use this key").click()
-    expect(closed_console.key_box.get_by_role("alert")).to_have_text(
-        "The gateway did not accept this key. This API key is not known."
+    expect(closed_console.key_box.get_by_role("alert")).to_contain_text(
+        "This key was not accepted: it may be cut short, expired, disabled"
     )
-    expect(closed_console.key_box.get_by_label("Key", exact=True)).to_have_attribute("aria-invalid", "true")
+    expect(closed_console.key_box.get_by_label("API key", exact=True)).to_have_attribute(
+        "aria-invalid", "true"
+    )
 
 
 def test_a_key_that_expires_is_noticed_at_the_next_question(
@@ -222,7 +224,7 @@ def test_a_key_that_expires_is_noticed_at_the_next_question(
     closed_console.open("sk-old")
     script.key = "sk-new"
     closed_console.ask("Hi")
-    closed_console.key_box.get_by_label("Key", exact=True).fill("sk-new")
+    closed_console.key_box.get_by_label("API key", exact=True).fill("sk-new")
     closed_console.button("Use this key").click()
     closed_console.button("Retry").click()
     expect(closed_console.answer).to_contain_text("You said: Hi")

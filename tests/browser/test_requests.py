@@ -39,7 +39,7 @@ def test_untouched_settings_send_nothing_but_the_question(console: Console, scri
 
 def test_parameters_are_carried(console: Console, script: Script) -> None:
     page = console.page
-    page.get_by_label("Instructions").fill("Be brief.")
+    page.get_by_label("System prompt").fill("Be brief.")
     page.get_by_label("Temperature", exact=True).fill("0.3")
     page.get_by_label("Top p", exact=True).fill("0.9")
     page.get_by_label("Max tokens").fill("64")
@@ -163,6 +163,7 @@ def test_copy_as_curl_runs_as_it_is_and_hides_the_key(closed_console: Console, s
 def test_copy_as_python_is_python(console: Console) -> None:
     console.page.get_by_label("Stop sequences").fill("END")
     console.button("Use this").click()
+    console.page.get_by_role("tab", name="Python").click()
     console.button("Copy as Python").click()
     console.wait_until("document.querySelector('#announcer').textContent === 'Copied'")
     compile(console.clipboard(), "snippet.py", "exec")

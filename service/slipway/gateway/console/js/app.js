@@ -1,111 +1,108 @@
 /** Puts the console together. */
 
-import { ApiError } from './api.js';
-import { Chat } from './chat.js';
-import { Composer } from './composer.js';
-import { announce, byId, make } from './dom.js';
-import { KeyDialog } from './key-dialog.js';
-import { currentKey, takeKeyFromAddress } from './keys.js';
-import { ModelPicker } from './models.js';
-import { ReadinessWatch } from './readiness.js';
-import { Follower } from './scrolling.js';
-import { Settings } from './settings.js';
-import { UseDialog } from './use-dialog.js';
+import { ChatPage } from './chat/page.js';
+import { ModelPicker } from './chat/models.js';
+import { ReadinessWatch } from './chat/readiness.js';
+import { Settings } from './chat/settings.js';
+import { takeKeyFromAddress } from './session/credentials.js';
+import { finish } from './session/oidc.js';
+import { Session } from './session/session.js';
+import { SignInDialog } from './session/sign-in.js';
+import { sentenceOf } from './api/request.js';
+import { followAddress } from './shell/router.js';
+import { Sidebar } from './shell/sidebar.js';
+import { UseDialog } from './snippets/use-dialog.js';
+import { byId, make } from './ui/dom.js';
 
-/** How often a gateway without a chat model is asked again. */
-const EMPTY_EVERY_MS = 4000;
+/**
+ * A page. `mount` fills an empty element and may return what ends it.
+ * @typedef {{title: string, mount: (root: HTMLElement, context: Context) => void | (() => void)}} Page
+ * @typedef {object} Context
+ * @property {Session} session
+ * @property {ModelPicker} picker
+ * @property {Settings} settings
+ * @property {ReadinessWatch} readiness
+ * @property {import('./shell/router.js').Route} route
+ * @property {(body: Record<string, unknown>) => void} use shows a request as a program
+ * @property {() => void} signIn
+ */
 
-const EXAMPLES = [
-  ['Explain', 'Explain how a transformer reads a sentence, in five short points.'],
-  ['Write code', 'Write a Python function that merges overlapping intervals, with a test.'],
-  ['Compare', 'Compare TCP and UDP in a table: order, loss, speed, uses.'],
-  ['Rewrite', 'Rewrite politely: "Your report is late again and nobody can work."'],
-];
+/** Pages beside the chat are loaded when they are first looked at. @type {Record<string, () => Promise<{page: Page}>>} */
+const PAGES = {
+  compare: () => import('./compare/page.js'),
+  usage: () => import('./usage/page.js'),
+  keys: () => import('./pages/keys.js'),
+  owners: () => import('./pages/owners.js'),
+  models: () => import('./pages/models.js'),
+  batches: () => import('./pages/batches.js'),
+  feedback: () => import('./pages/feedback.js'),
+  audit: () => import('./pages/audit.js'),
+  help: () => import('./pages/help.js'),
+};
 
 takeKeyFromAddress();
+const session = new Session();
 const settings = new Settings();
-const composer = new Composer();
 const picker = new ModelPicker();
 const readiness = new ReadinessWatch();
-const keyDialog = new KeyDialog();
+const signIn = new SignInDialog(session);
 const useDialog = new UseDialog();
-const chat = new Chat({
-  model: () => picker.chosen,
-  key: currentKey,
+const sidebar = new Sidebar(session);
+const chat = new ChatPage({
+  picker,
   settings,
   readiness,
-  follower: new Follower(),
-  setBusy: (busy) => {
-    composer.busy = busy;
-  },
-  onError: (error) => {
-    if (error?.status === 401) keyDialog.refused(error.message);
-    if (error?.status === 404) refreshModels();
-    if (error?.status === 503 || error?.code === 'unreachable') readiness.look();
-  },
-  openKey: () => keyDialog.open(),
+  session,
+  signIn: () => signIn.open(),
+  use: (body) => useDialog.open(body),
 });
 
-/** @param {string} sentence '' takes the notice away */
-function notice(sentence) {
-  byId('notice').textContent = sentence;
-  byId('notice').hidden = !sentence;
-}
+/** @type {() => void} */
+let leave = () => {};
+let visits = 0;
 
-async function refreshModels() {
-  try {
-    await picker.refresh(currentKey());
-    notice('');
-    if (picker.empty) setTimeout(refreshModels, EMPTY_EVERY_MS);
-  } catch (error) {
-    if (!(error instanceof ApiError)) throw error;
-    if (error.status === 401) keyDialog.refused(error.message);
-    else if (error.code === 'unreachable') readiness.look();
-    else notice(error.message);
-  }
-}
-
-function showReadiness() {
-  const { ready, message, part } = picker.chosen ? readiness.of(picker.chosen) : readiness.state;
-  const text = ready
-    ? ''
-    : readiness.state.models.has(picker.chosen)
-      ? `${picker.chosen}: ${message}`
-      : message;
-  if (byId('starting-text').textContent !== text) byId('starting-text').textContent = text;
-  byId('starting').hidden = ready;
-  const bar = /** @type {HTMLProgressElement} */ (byId('starting-part'));
-  bar.hidden = part === null;
-  if (part !== null) bar.value = part;
-  picker.mark(ready ? (picker.chosen ? 'ready' : 'none') : 'starting');
-  byId('examples').hidden = picker.empty;
-  byId('empty-text').textContent = picker.empty
-    ? 'This gateway serves no chat model yet. It appears here as soon as there is one.'
-    : 'Ask anything, or begin with one of these.';
-}
-
-/** @param {string} question */
-function ask(question) {
-  if (!picker.chosen) {
-    notice('There is no model to ask yet.');
-    refreshModels();
+/** @param {import('./shell/router.js').Route} route */
+async function go(route) {
+  const visit = (visits += 1);
+  const load = PAGES[route.name];
+  const name = load ? route.name : 'chat';
+  leave();
+  leave = () => {};
+  document.body.dataset.page = name;
+  sidebar.mark(name);
+  settings.close();
+  const root = byId('page');
+  const isChat = name === 'chat';
+  chat.element.hidden = !isChat;
+  root.hidden = isChat;
+  root.replaceChildren();
+  if (isChat) {
+    byId('bar-title').textContent = 'Chat';
+    document.title = 'Slipway';
+    await chat.enter(route.name === 'chat' ? route.segments : []);
+    settings.reopen();
+    if (visit > 1) chat.focus();
     return;
   }
-  if (!settings.check()) return;
-  notice('');
-  composer.text = '';
-  chat.ask(question);
+  const { page } = await load();
+  if (visit !== visits) return; // Another page was asked for meanwhile.
+  byId('bar-title').textContent = page.title;
+  document.title = `${page.title} · Slipway`;
+  const context = { session, picker, settings, readiness, route, use: (/** @type {any} */ body) => useDialog.open(body), signIn: () => signIn.open() };
+  leave = page.mount(root, context) ?? leave;
+  if (visit > 1) byId('bar-title').focus();
 }
 
 const ACTIONS = {
   new: () => {
-    chat.clear();
-    composer.focus();
+    chat.newChat();
+    location.hash = '#/chat';
+    chat.focus();
   },
-  use: () =>
-    useDialog.open(composer.text ? chat.bodyFor(composer.text) : (chat.lastBody() ?? chat.bodyFor('Hello!'))),
-  key: () => keyDialog.open(),
+  use: () => useDialog.open(chat.body()),
+  account: () => signIn.open(),
   settings: () => settings.toggle(),
+  skip: () => byId('main').focus(),
 };
 
 addEventListener('click', (event) => {
@@ -116,39 +113,29 @@ addEventListener('click', (event) => {
   if (close) /** @type {HTMLDialogElement} */ (byId(close)).close();
 });
 
-for (const [title, question] of EXAMPLES)
-  byId('examples').append(
-    make(
-      'li',
-      {},
-      make(
-        'button',
-        { type: 'button', className: 'example', onclick: () => ask(question) },
-        make('strong', {}, title),
-        question,
-      ),
-    ),
-  );
+session.addEventListener('change', () => {
+  if (!session.hasCredentials) picker.forget();
+});
 
-composer.addEventListener('send', () => ask(composer.text));
-composer.addEventListener('stop', () => chat.stop());
-picker.addEventListener('change', showReadiness);
-keyDialog.addEventListener('change', () => {
-  notice('');
-  refreshModels();
-});
-readiness.addEventListener('change', (event) => {
-  showReadiness();
-  if (!(/** @type {CustomEvent} */ (event).detail.becameReady)) return;
-  announce('Ready');
-  refreshModels();
-});
-document.addEventListener('visibilitychange', () => {
-  if (document.hidden || byId('key-dialog').hasAttribute('open')) return;
+async function start() {
+  let problem = '';
+  try {
+    await finish();
+  } catch (error) {
+    problem = sentenceOf(error);
+  }
+  followAddress(go);
   readiness.look();
-  if (!picker.chosen) refreshModels();
-});
+  chat.refreshModels();
+  await session.look();
+  // From now on, whenever somebody else is signed in, everything on the page is asked for anew.
+  session.addEventListener('change', () => {
+    chat.notice('');
+    chat.refreshModels();
+    if (document.body.dataset.page !== 'chat') dispatchEvent(new Event('hashchange'));
+  });
+  if (problem) signIn.open(problem, true);
+  else chat.focus();
+}
 
-refreshModels();
-readiness.look();
-if (matchMedia('(pointer: fine)').matches && !document.querySelector('dialog:modal')) composer.focus();
+start();

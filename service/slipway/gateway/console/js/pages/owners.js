@@ -1,0 +1,140 @@
+/** Owners, for an admin: people and teams, what their keys share, and who signs in as them. */
+
+import { callJson, sentenceOf } from '../api/request.js';
+import { badge, button, field, fill, nothing, section } from '../ui/blocks.js';
+import { box, confirm } from '../ui/dialogs.js';
+import { announce, make } from '../ui/dom.js';
+import { table } from '../ui/tables.js';
+import {
+  limitFields,
+  limitsInWords,
+  line,
+  modelsInWords,
+  names,
+  priorityField,
+  roleField,
+  WrongInput,
+} from './access-form.js';
+
+/**
+ * @typedef {{name: string, role: string, models: string[], limits: import('./access-form.js').Limits,
+ *   priority: string, subjects: string[], keys?: number, readOnly?: boolean}} Owner
+ */
+
+/** @type {import('../app.js').Page} */
+export const page = {
+  title: 'Owners',
+  mount(root, { session }) {
+    if (!session.isAdmin) {
+      root.append(nothing('Owners are for admins. Sign in with an admin’s key to see them.'));
+      return;
+    }
+    const list = make('div');
+    const reload = () => fill(list, () => callJson('v1/owners', { query: { limit: 100 } }), show);
+
+    /** @param {{data: Owner[]}} loaded */
+    const show = ({ data }) => {
+      if (!data.length)
+        return [nothing('There is no owner yet. A key may name any owner; one made here has limits that all its keys share.')];
+      return [
+        table(
+          'Owners',
+          [
+            { title: 'Name', cell: ({ name, role }) => make('span', {}, name, role === 'admin' ? ' ' : null, role === 'admin' ? badge('warn', 'Admin') : null) },
+            { title: 'Limits of all its keys together', cell: ({ limits }) => limitsInWords(limits) },
+            { title: 'Who signs in', cell: ({ subjects }) => subjects?.join(', ') || 'Nobody' },
+            { title: 'Models for people', cell: ({ models }) => modelsInWords(models) },
+            { title: 'Actions', quiet: true, cell: actions },
+          ],
+          data,
+        ),
+      ];
+    };
+
+    /** @param {Owner} owner */
+    const actions = (owner) => {
+      const change = button('Change', async () => {
+        if (await ownerForm(owner)) await reload();
+      });
+      const remove = button('Delete', () => removeOwner(owner, reload), { danger: true });
+      change.setAttribute('aria-label', `Change the owner ${owner.name}`);
+      remove.setAttribute('aria-label', `Delete the owner ${owner.name}`);
+      return make('div', { className: 'row tight' }, change, remove);
+    };
+
+    const create = async () => {
+      if (await ownerForm(null)) await reload();
+    };
+    root.append(
+      section(
+        'Owners',
+        {
+          hint: 'People and teams. Usage is counted for them, and their limits hold for all of their keys together.',
+          tools: [button('New owner', create, { icon: 'plus', primary: true })],
+        },
+        list,
+      ),
+    );
+    reload();
+  },
+};
+
+/**
+ * @param {Owner} owner
+ * @param {() => Promise<void>} reload
+ */
+async function removeOwner({ name }, reload) {
+  const text = 'Its limits no longer hold, and nobody signs in as it any more. Its keys stay.';
+  if (!(await confirm({ title: `Delete ${name}?`, text, button: 'Delete' }))) return;
+  try {
+    await callJson(`v1/owners/${encodeURIComponent(name)}`, { method: 'DELETE' });
+    announce(`The owner ${name} is deleted.`);
+  } catch (error) {
+    await box('The owner was not deleted', [make('p', {}, sentenceOf(error))], () => null, { button: 'Close', cancel: '' });
+  }
+  await reload();
+}
+
+/** @param {Owner | null} owner @returns {Promise<any>} */
+function ownerForm(owner) {
+  const name = line('owner-name', owner?.name, { maxLength: 253, disabled: Boolean(owner) });
+  const models = line('owner-models', (owner?.models ?? ['*']).join(', '));
+  const subjects = line('owner-subjects', owner?.subjects?.join(', '));
+  const limits = limitFields(owner?.limits);
+  const role = roleField(owner?.role ?? 'member');
+  const priority = priorityField(owner?.priority ?? 'normal');
+  const read = () => {
+    const body = {
+      ...(owner ? {} : { name: name.value.trim() }),
+      role: role.querySelector('select')?.value,
+      priority: priority.querySelector('select')?.value,
+      models: names(models.value),
+      subjects: names(subjects.value),
+      limits: limits.read(),
+    };
+    return owner
+      ? callJson(`v1/owners/${encodeURIComponent(owner.name)}`, { method: 'PATCH', body })
+      : callJson('v1/owners', { body });
+  };
+  return box(
+    owner ? `Change ${owner.name}` : 'New owner',
+    [
+      make(
+        'div',
+        { className: 'grid' },
+        field('Name', name, 'A team, or a person’s e-mail address.'),
+        field('Who signs in', subjects, 'Names from the sign-in provider, with commas between.'),
+        field('Models for people', models, 'What they may call. Keys have a list of their own.'),
+        role,
+        priority,
+      ),
+      limits.element,
+    ],
+    read,
+    {
+      button: owner ? 'Save' : 'Make the owner',
+      broad: true,
+      fault: (error) => (error instanceof WrongInput ? error.message : sentenceOf(error)),
+    },
+  );
+}
