@@ -35,6 +35,14 @@ $(ENVS)/%/.ready: locks/%.txt $(SOURCES) | $(UV)
 	@start=$$(date +%s); $(SYNC) $< && $(SELF) && echo "  ready after $$(( $$(date +%s) - start )) s"
 	@touch $@
 
+# Programs of others that are measured beside the gateway, and Locust: without Slipway in them.
+OTHERS := peer-asgi peer-litellm peer-vllm-router loadtest
+$(OTHERS:%=$(ENVS)/%/.ready): $(ENVS)/%/.ready: locks/%.txt | $(UV)
+	@echo "Making the environment $* (its lock names $$(grep -c '^[a-z0-9A-Z]' $<) packages)"
+	@test -x $(@D)/bin/python || $(UV) venv -q --python $(PYTHON) $(@D)
+	@start=$$(date +%s); $(SYNC) $< && echo "  ready after $$(( $$(date +%s) - start )) s"
+	@touch $@
+
 .PHONY: envs
 envs: $(ENVS)/gateway/.ready $(ENVS)/$(ENGINE)/.ready ## Make the gateway's and the engine's environments.
 
@@ -100,6 +108,20 @@ test-packages: ## Install what the tests need from the system (apt): browser, No
 test: test-packages envs dev ## Everything: lint, unit, integration (real engine), browser.
 	@$(MAKE) --no-print-directory lint
 	@SLIPWAY_ENGINE_PYTHON=$(CURDIR)/$(ENGINE_PYTHON) $(DEV)/pytest -v $(ARGS)
+
+# --- load and speed ----------------------------------------------------------------------------
+
+.PHONY: bench-packages
+bench-packages: ## Install what the benchmark needs from the system (apt): a C compiler, Redis.
+	@scripts/system-packages gcc libc6-dev redis-server
+
+.PHONY: bench
+bench: bench-packages $(ENVS)/gateway/.ready $(ENVS)/peer-asgi/.ready $(ENVS)/peer-litellm/.ready $(ENVS)/peer-vllm-router/.ready ## The gateway's speed beside its peers': ARGS="--json FILE"; some 15 minutes on a quiet machine.
+	@$(ENVS)/gateway/bin/python -m loadtests.gateway_overhead $(ARGS)
+
+.PHONY: profile
+profile: bench-packages dev ## What each part of the gateway costs, by py-spy.
+	@$(DEV)/python -m loadtests.gateway_profile $(ARGS)
 
 .PHONY: clean
 clean: ## Remove the environments and caches of this checkout (models stay in their cache).

@@ -21,6 +21,11 @@ EXTRAS = {
     "training": ("training",),
     "dev": ("dev",),
 }
+# The locks that are resolved from a file beside what needs them.
+ASKED = {
+    "loadtest": ROOT / "loadtests" / "locust.in",
+    **{f"peer-{file.stem}": file for file in sorted((ROOT / "loadtests" / "peers").glob("*.in"))},
+}
 
 
 def text_of(name: str) -> str:
@@ -66,7 +71,16 @@ def test_no_lock_says_where_packages_are_fetched(name: str) -> None:
 
 
 def test_every_lock_is_known_here() -> None:
-    assert set(LOCKS) == {*EXTRAS, "uv"}
+    assert set(LOCKS) == {*EXTRAS, *ASKED, "uv"}
+
+
+@pytest.mark.parametrize("name", ASKED)
+def test_what_a_file_asks_for_is_in_its_lock(name: str) -> None:
+    locked = {canonicalize_name(each.name): each.specifier for each in requirements(text_of(name))}
+    for asked in requirements(ASKED[name].read_text(encoding="utf-8")):
+        assert canonicalize_name(asked.name) in locked, f"locks/{name}.txt lacks {asked}: run `make lock`"
+        (pin,) = locked[canonicalize_name(asked.name)]
+        assert asked.specifier.contains(pin.version, prereleases=True)
 
 
 @pytest.mark.parametrize("name", EXTRAS)
