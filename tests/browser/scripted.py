@@ -93,7 +93,7 @@ class Script:
     """Used up one by one; then every question is answered with an echo."""
     asked: list[Asked] = field(default_factory=list)
     replies: dict[str, Reply | Callable[[Call], Reply]] = field(default_factory=_usual)
-    """What other routes answer, by method and path: `GET /v1/me`. One that ends in `/` holds for all below it."""
+    """What other routes answer, by method and path: `GET /v1/me`; one that ends in `/` holds below it."""
     calls: list[Call] = field(default_factory=list)
     """Calls of those routes."""
     cancelled: threading.Event = field(default_factory=threading.Event)

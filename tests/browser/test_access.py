@@ -144,7 +144,8 @@ WIDE = (
 
 TOO_WIDE = """[...document.querySelectorAll('body *')].filter((element) => {
   const { right, left, width } = element.getBoundingClientRect();
-  return width && element.checkVisibility({ visibilityProperty: true }) && (right > innerWidth + 1 || left < -1) &&
+  return width && (right > innerWidth + 1 || left < -1) &&
+    element.checkVisibility({ visibilityProperty: true }) &&
     !element.closest('pre, .table-frame, .visually-hidden, .wide');
 }).map((element) => element.outerHTML.slice(0, 120))"""
 
@@ -225,8 +226,8 @@ def test_every_module_is_used() -> None:
     found: set[Path] = set()
     while entries:
         for file in imported(entries.pop(), found).copy():
-            for target in re.findall(r"import\('([^']+)'\)", file.read_text()):
-                if (later := (file.parent / target).resolve()) not in found:
-                    entries.append(later)
+            targets = re.findall(r"import\('([^']+)'\)", file.read_text())
+            later = {(file.parent / target).resolve() for target in targets}
+            entries.extend(later - found)
     files = {*(CONSOLE / "js").rglob("*.js"), *(CONSOLE / "vendor").glob("*.js")}
     assert found == files

@@ -37,6 +37,7 @@ def describe(model: Model) -> dict[str, Any]:
         "parent": model.parent,
         "task": model.task,
         "ready": bool(model.ready),
+        "reason": model.why_not_ready,
     }
 
 

@@ -15,6 +15,7 @@ from slipway.gateway.accounts import Accounts
 from slipway.gateway.answering import Answering
 from slipway.gateway.api import make_api
 from slipway.gateway.apis import batches as batches_api
+from slipway.gateway.apis import feedback as feedback_api
 from slipway.gateway.apis import files as files_api
 from slipway.gateway.apis import make_caller
 from slipway.gateway.apis import responses as responses_api
@@ -249,6 +250,7 @@ def make_gateway(
             files_api.router(caller, files),
             batches_api.router(caller, database, _now_us, batches.kick),
             responses_api.router(caller, database, responses),
+            feedback_api.router(caller, database, _now_us, recorded=settings.usage),
         ),
         console=CONSOLE,
         draining=lambda: gateway.draining,

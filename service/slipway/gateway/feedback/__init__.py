@@ -1,0 +1,1 @@
+"""What people say about answers, kept with the request's id."""

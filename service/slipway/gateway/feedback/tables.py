@@ -1,0 +1,24 @@
+"""The table of feedback."""
+
+from sqlalchemy import BigInteger, Column, Index, String, Table, Text
+
+from slipway.gateway.storage.tables import metadata
+
+feedback = Table(
+    "feedback",
+    metadata,
+    Column(
+        "id", String(64), primary_key=True
+    ),  # Made of request and key: each key says one thing of a request.
+    Column("request_id", String(64), nullable=False, index=True),
+    Column("key", String(253), nullable=False),
+    Column("owner", String(253), nullable=False),
+    Column("model", String(253), nullable=False),
+    Column("rating", String(8), nullable=False),
+    Column("comment", Text, nullable=True),
+    Column("expected", Text, nullable=True),
+    Column("messages", Text, nullable=True),  # JSON; only where the caller sent it.
+    Column("created_us", BigInteger, nullable=False),
+    Index("ix_feedback_owner_created_us", "owner", "created_us"),
+    Index("ix_feedback_created_us", "created_us"),
+)
