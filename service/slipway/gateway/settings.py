@@ -48,7 +48,7 @@ class GatewaySettings(BaseSettings):
     """Whole days (UTC) that records are kept; the sums of each day stay longer."""
     usage_totals_days: int = Field(default=800, ge=35)
     """Days that the sums by day are kept: what reports and budgets are made of."""
-    usage_journal_max: int = Field(default=1 << 30, ge=1 << 25)
+    usage_journal_max: int = Field(default=1 << 30, ge=1 << 20)
     """Bytes that records may take on disk while the database is away."""
     usage_on_full: Literal["refuse", "serve"] = "refuse"
     """What happens to requests when that is used up: 503 `usage_unavailable`, or served without a record."""

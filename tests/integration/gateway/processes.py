@@ -51,6 +51,14 @@ class Process:
         self._process.send_signal(number)
 
     @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
+    @property
     def running(self) -> bool:
         return self._process.poll() is None
 

@@ -14,6 +14,7 @@ from integration.gateway.conftest import start_upstream as start_upstream  # A f
 from integration.gateway.processes import Process
 from integration.gateway.states import State
 from integration.gateway.upstreams import Upstream
+from integration.servers import own_postgres as own_postgres
 from slipway.gateway.storage.database import migrate, open_engine
 from slipway.gateway.usage.tables import usage_records
 

@@ -32,7 +32,7 @@ async def test_a_record_says_who_asked_what_and_what_it_took(
     assert (record["prompt_tokens"], record["completion_tokens"], record["cached_tokens"]) == (7, 2, 0)
     assert record["cost_nano"] == 7 * 500 + 2 * 1500
     assert (record["status"], record["error"], record["estimated"], record["attempts"]) == (200, "", False, 1)
-    points = ("authenticated_us", "limited_us", "relayed_us", "answered_us", "total_us")
+    points = ("authenticated_us", "limited_us", "relayed_us", "sent_us", "answered_us", "total_us")
     times = [record[name] for name in points]
     assert times == sorted(times)
     assert times[0] > 0

@@ -20,6 +20,7 @@ from slipway.gateway.usage import segments
 from slipway.gateway.usage.segments import END, HEADER, OWNER_LOCK, Progress
 
 SEGMENT = 16 * 1024 * 1024
+"""Bytes of a segment, unless a quarter of the whole journal is less."""
 CLOSE_ROOM = 2048
 """Bytes kept free for the closing entry of every request under way: what was begun can always be recorded."""
 _MARK = END.to_bytes(4, "little")
@@ -79,7 +80,7 @@ class Journal:
         wall: Callable[[], float],
         most: int = 1 << 30,
         serve_when_full: bool = False,
-        segment: int = SEGMENT,
+        segment: int | None = None,
     ) -> None:
         """`root` is `STATE/usage`, `instance` the gateway's name there: 12 hex digits, never used before.
 
@@ -92,8 +93,8 @@ class Journal:
         self.unrecorded = 0
         """Requests of which nothing could be written."""
         self._wall = wall
-        self._most = max(1, most // segment)
-        self._size = segment
+        self._size = size = segment or min(SEGMENT, most // 4)
+        self._most = max(1, most // size)
         self._serve_when_full = serve_when_full
         self._lock: int | None = None
         self._sequence = 0
@@ -102,7 +103,7 @@ class Journal:
         self._map: mmap.mmap | None = None
         self._spare: deque[mmap.mmap] = deque()
         """Segments that are ready and empty."""
-        self._at = segment
+        self._at = size
         self._look_after = 0.0
         self._ended = False
 

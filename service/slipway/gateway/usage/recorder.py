@@ -37,11 +37,12 @@ class Recorder:
         return self.folder.name
 
     def step(self) -> bool:
-        """Record what has come, up to a batch; whether there is more already."""
+        """Record what has come, up to a batch; whether there may be more already."""
         tail = self._attached()
         if tail is None:
             return False
-        if not self._rows:
+        again = bool(self._rows)
+        if not again:
             self._rows = [record_row(self.instance, each) for each in tail.read(BATCH)]
         count = len(self._rows)
         if count or tail.at.segment != tail.recorded.segment:
@@ -49,9 +50,10 @@ class Recorder:
                 return True
             self._rows = []
             tail.discard_read()
-        now = 0.0 if count == BATCH else self.wall()
+        more = again or count == BATCH
+        now = 0.0 if more else self.wall()
         Progress(tail.at.segment, tail.at.offset, tail.recorded.closed, now).write(self.folder)
-        return count == BATCH
+        return more
 
     def finish(self) -> None:
         """Its writer is gone: record the rest, and what is known of requests left open; remove it."""

@@ -75,6 +75,7 @@ def closed(exchange: Exchange, revision: str | None) -> dict[str, object]:
             exchange.authenticated,
             exchange.limited,
             exchange.relayed,
+            exchange.sent,
             exchange.answered,
             exchange.first_byte,
             exchange.ended,

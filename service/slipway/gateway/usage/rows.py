@@ -13,7 +13,16 @@ LARGEST = 1 << 52
 Row = dict[str, Any]
 COLUMNS = tuple(column.name for column in usage_records.columns)
 DAY_KEYS = tuple(column.name for column in usage_days.primary_key.columns)
-_POINTS = ("authenticated_us", "limited_us", "relayed_us", "answered_us", "first_byte_us", "total_us")
+POINTS = (
+    "authenticated_us",
+    "limited_us",
+    "relayed_us",
+    "sent_us",
+    "answered_us",
+    "first_byte_us",
+    "total_us",
+)
+"""The points of a request's way that a record has times of, in their order."""
 
 
 def started_us(entry: str) -> int:
@@ -47,8 +56,8 @@ def record_row(instance: str, entry: Mapping[str, Any]) -> Row:
     }
     for name in _TEXTS:
         row[name] = _text(entry.get(name, ""))
-    start, *points = entry.get("times") or (0, *[None] * len(_POINTS))
-    for name, point in zip(_POINTS, points, strict=True):
+    start, *points = entry.get("times") or (0, *[None] * len(POINTS))
+    for name, point in zip(POINTS, points, strict=True):
         row[name] = round((point - start) * 1_000_000) if point else None
     return row
 

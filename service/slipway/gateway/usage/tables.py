@@ -42,6 +42,7 @@ usage_records = Table(
     Column("authenticated_us", BigInteger),
     Column("limited_us", BigInteger),
     Column("relayed_us", BigInteger),
+    Column("sent_us", BigInteger),
     Column("answered_us", BigInteger),
     Column("first_byte_us", BigInteger),
     Column("total_us", BigInteger),

@@ -1,6 +1,7 @@
 """The journal: whatever is written, in whatever order, is read back whole; it keeps its bound."""
 
 import os
+import resource
 import tempfile
 from pathlib import Path
 
@@ -25,8 +26,15 @@ steps = st.lists(
 )
 
 
-def journal_in(folder: Path, **options: int) -> Journal:
-    journal = Journal(folder, INSTANCE, wall=lambda: 1000.0, segment=SEGMENT, **options)
+def journal_in(folder: Path, *, most: int = 1 << 30, serve_when_full: bool = False) -> Journal:
+    journal = Journal(
+        folder,
+        INSTANCE,
+        wall=lambda: 1000.0,
+        segment=SEGMENT,
+        most=most,
+        serve_when_full=serve_when_full,
+    )
     journal.start()
     return journal
 
@@ -125,6 +133,23 @@ def test_a_full_journal_may_serve_all_the_same_and_says_how_much_is_lost(tmp_pat
     closed = journal.closed
     journal.refuse(0, {"key": "k" * 1000})
     assert (journal.closed, journal.unrecorded) == (closed, 2)
+
+
+def test_a_disk_without_room_refuses_until_there_is_room(tmp_path: Path) -> None:
+    now = 1000.0
+    journal = Journal(tmp_path, INSTANCE, wall=lambda: now, segment=SEGMENT)
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (SEGMENT // 2, hard))
+    try:
+        with pytest.raises(APIError) as refusal:
+            journal.open(0, {})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert refusal.value.code == "usage_unavailable"
+    assert segments_in(journal.folder) == []
+
+    now += 1
+    assert journal.open(0, {})
 
 
 def test_a_folder_that_cannot_be_written_refuses(tmp_path: Path) -> None:

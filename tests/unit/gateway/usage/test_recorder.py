@@ -34,7 +34,7 @@ OPENED = {
     "operation": "chat",
     "reserved": (10, 100, 5000),
 }
-CLOSED = {"status": 200, "attempts": 1, "tokens": (7, 2, 1, 900), "times": (1.0, 1.1, 0, 0, 0, None, 2.0)}
+CLOSED = {"status": 200, "attempts": 1, "tokens": (7, 2, 1, 900), "times": (1.0, 1.1, 0, 0, 0, 0, None, 2.0)}
 
 
 def database(folder: Path) -> Engine:
@@ -103,7 +103,7 @@ actions = st.lists(
 
 
 @given(actions, st.integers(0, 12))
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=150)
 def test_each_request_has_exactly_one_record(script: list[tuple[str, int]], last_fault: int) -> None:
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)

@@ -39,6 +39,7 @@ def upgrade() -> None:
         sa.Column("authenticated_us", sa.BigInteger),
         sa.Column("limited_us", sa.BigInteger),
         sa.Column("relayed_us", sa.BigInteger),
+        sa.Column("sent_us", sa.BigInteger),
         sa.Column("answered_us", sa.BigInteger),
         sa.Column("first_byte_us", sa.BigInteger),
         sa.Column("total_us", sa.BigInteger),
