@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable, Iterable, Mapping
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
 from slipway import __version__
-from slipway.gateway.apis import Caller
+from slipway.gateway.apis import Caller, page
 from slipway.gateway.catalog import Catalog, Model
 from slipway.gateway.console_files import ConsoleFiles
 from slipway.gateway.errors import APIError, internal_error, invalid_request, model_not_found
@@ -34,6 +35,10 @@ def describe(model: Model) -> dict[str, Any]:
         "object": "model",
         "created": model.created,
         "owned_by": "slipway",
+        # What Anthropic's clients look for.
+        "type": "model",
+        "display_name": model.name,
+        "created_at": datetime.fromtimestamp(model.created, UTC).isoformat(),
         "parent": model.parent,
         "task": model.task,
         "ready": bool(model.ready),
@@ -87,7 +92,7 @@ def make_api(
     async def list_models(request: Request) -> JSONResponse:
         key = await caller(request)
         models = [model for model in catalog.snapshot.models.values() if key.allows(model.name)]
-        return JSONResponse({"object": "list", "data": [describe(model) for model in models]})
+        return JSONResponse(page([describe(model) for model in models], more=False))
 
     @app.get("/v1/models/{name:path}")
     async def retrieve_model(name: str, request: Request) -> JSONResponse:

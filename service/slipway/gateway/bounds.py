@@ -129,7 +129,10 @@ def tools(settings: GatewaySettings) -> Rule:
 def tool_choice() -> Rule:
     """`none`, `auto`, `required`, or one function by name."""
     named = mapping(
-        {"type": one_of("function"), "function": mapping({"name": text(200, shortest=1)}, required=("name",))},
+        {
+            "type": one_of("function"),
+            "function": mapping({"name": text(200, shortest=1)}, required=("name",)),
+        },
         required=("type", "function"),
     )
     return either(

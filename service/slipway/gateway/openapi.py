@@ -167,6 +167,10 @@ _MODEL: Schema = {
         "parent": {"type": ["string", "null"], "description": "For an adapter: the base model's name."},
         "task": {"type": "string", "enum": ["generate", "embed", "classify", "score"]},
         "ready": {"type": "boolean", "description": "Whether an engine serves it now."},
+        "reason": {"type": ["string", "null"], "description": "Why no engine serves it."},
+        "type": {"const": "model"},
+        "display_name": {"type": "string"},
+        "created_at": {"type": "string", "format": "date-time"},
     },
     "additionalProperties": False,
 }
@@ -227,20 +231,18 @@ def _request(route: Route) -> Schema:
     return schema
 
 
-_STREAM = (
-    "With `stream: true`: one `data:` line of JSON an event, then `data: [DONE]`. "
-    "A stream that fails ends with an `error` event and without `[DONE]`."
-)
+_STREAM: Schema = {
+    "type": "string",
+    "description": "With `stream: true`: one `data:` line of JSON an event, then `data: [DONE]`. "
+    "A stream that fails ends with an `error` event and without `[DONE]`.",
+}
 
 
 def _relayed(route: Route) -> Schema:
     content = _json(_ANSWERS[route.path])
     if route.streams:
         content["text/event-stream"] = {
-            "schema": {
-                "type": "string",
-                "description": conversations.STREAMS.get(route.path, _STREAM),
-            }
+            "schema": conversations.STREAMS.get(route.path, _STREAM),
         }
     shape = "AnthropicError" if route.dialect is ANTHROPIC else "Error"
     codes = (400, 401, 404, 408, 413, 429, 431, 500, 502, 503, 504)

@@ -93,11 +93,25 @@ ANSWERS: dict[str, Schema] = {
     "/v1/messages": _MESSAGE,
     "/v1/messages/count_tokens": _COUNT,
 }
-STREAMS = {
-    "/v1/responses": "With `stream: true`: OpenAI's events of a response, numbered; the last one is "
-    "`response.completed`, `response.incomplete` or `response.failed`.",
-    "/v1/messages": "With `stream: true`: Anthropic's events of a message; the last is `message_stop` or "
-    "`error`.",
+_EVENT: Schema = {
+    "type": "object",
+    "required": ["event", "data"],
+    "properties": {
+        "event": _STRING,
+        "data": {"type": "string", "description": "JSON; its `type` is the event."},
+    },
+}
+STREAMS: dict[str, Schema] = {
+    "/v1/responses": _EVENT
+    | {
+        "description": "With `stream: true`: OpenAI's events of a response, numbered; the last one is "
+        "`response.completed`, `response.incomplete` or `response.failed`."
+    },
+    "/v1/messages": _EVENT
+    | {
+        "description": "With `stream: true`: Anthropic's events of a message; the last one is "
+        "`message_stop` or `error`."
+    },
 }
 LIST: Schema = {
     "type": "object",

@@ -56,6 +56,17 @@ OPERATIONS = (
     "POST /v1/chat/completions",
     "POST /v1/completions",
     "POST /v1/embeddings",
+    "POST /v1/score",
+    "POST /v1/rerank",
+    "POST /v1/classify",
+    "POST /v1/responses",
+    "POST /v1/responses/input_tokens",
+    "GET /v1/responses/{response}",
+    "DELETE /v1/responses/{response}",
+    "POST /v1/responses/{response}/cancel",
+    "GET /v1/responses/{response}/input_items",
+    "POST /v1/messages",
+    "POST /v1/messages/count_tokens",
     "POST /tokenize",
     "POST /detokenize",
     "GET /v1/models",
@@ -94,7 +105,7 @@ def test_answers_are_as_documented(api: BaseSchema, label: str, mode: Generation
         case.validate_response(response, checks=CHECKS)
 
     run()
-    if mode is GenerationMode.POSITIVE and label not in ("GET /v1/models/{name}",):
+    if mode is GenerationMode.POSITIVE and "{" not in label:
         assert 200 in statuses, statuses
 
 

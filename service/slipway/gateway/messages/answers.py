@@ -43,6 +43,8 @@ class MessageTranslation:
             "usage": usage_of(None),
         }
         self._blocks: list[Block] = self._message["content"]
+        self._finish = "stop"
+        self._stop: str | None = None
         self._call = -1
         """The index of the engine's tool call that is being written."""
         self._arguments = ""
@@ -66,6 +68,7 @@ class MessageTranslation:
     async def finish(self) -> bytes:
         """See Translation."""
         events = self._close()
+        self._end()
         delta = {name: self._message[name] for name in ("stop_reason", "stop_sequence")}
         events.append({"type": "message_delta", "delta": delta, "usage": self._message["usage"]})
         events.append({"type": "message_stop"})
@@ -75,6 +78,7 @@ class MessageTranslation:
         """See Translation."""
         self._take(read(payload))
         self._close()
+        self._end()
         if not self._blocks:
             self._blocks.append({"type": "text", "text": ""})  # Clients look at the first block.
         return orjson.dumps(self._message)
@@ -106,17 +110,17 @@ class MessageTranslation:
                 self._arguments += call.arguments
                 events.append(self._delta({"type": "input_json_delta", "partial_json": call.arguments}))
         if piece.finish:
-            self._end(piece)
+            self._finish, self._stop = piece.finish, piece.stop
         return events
 
-    def _end(self, piece: Piece) -> None:
+    def _end(self) -> None:
         called = any(block["type"] == "tool_use" for block in self._blocks)
-        reason = _REASONS.get(piece.finish, "end_turn")
+        reason = _REASONS.get(self._finish, "end_turn")
         if reason == "end_turn" and called:
             reason = "tool_use"  # A call by name ends with `stop`.
-        if reason == "end_turn" and piece.stop is not None:
+        if reason == "end_turn" and self._stop is not None:
             reason = "stop_sequence"
-            self._message["stop_sequence"] = piece.stop
+            self._message["stop_sequence"] = self._stop
         self._message["stop_reason"] = reason
 
     def _into(self, block: Block) -> list[Event]:
