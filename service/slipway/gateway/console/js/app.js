@@ -64,8 +64,7 @@ let visits = 0;
 /** @param {import('./shell/router.js').Route} route */
 async function go(route) {
   const visit = (visits += 1);
-  const load = PAGES[route.name];
-  const name = load ? route.name : 'chat';
+  const name = route.name in PAGES ? route.name : 'chat';
   leave();
   leave = () => {};
   document.body.dataset.page = name;
@@ -84,11 +83,19 @@ async function go(route) {
     if (visit > 1) chat.focus();
     return;
   }
-  const { page } = await load();
+  const { page } = await PAGES[name]();
   if (visit !== visits) return; // Another page was asked for meanwhile.
   byId('bar-title').textContent = page.title;
   document.title = `${page.title} · Slipway`;
-  const context = { session, picker, settings, readiness, route, use: (/** @type {any} */ body) => useDialog.open(body), signIn: () => signIn.open() };
+  const context = {
+    session,
+    picker,
+    settings,
+    readiness,
+    route,
+    use: (/** @type {any} */ body) => useDialog.open(body),
+    signIn: () => signIn.open(),
+  };
   leave = page.mount(root, context) ?? leave;
   if (visit > 1) byId('bar-title').focus();
 }

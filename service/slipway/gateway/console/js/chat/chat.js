@@ -2,16 +2,7 @@
 
 import { announce, byId } from '../ui/dom.js';
 import { Runs } from './runs.js';
-import {
-  addTurn,
-  emptyAnswer,
-  messagesFor,
-  newConversation,
-  path,
-  pathTo,
-  show,
-  siblings,
-} from './tree.js';
+import { addTurn, emptyAnswer, messagesFor, newConversation, path, pathTo, show, siblings } from './tree.js';
 import { AnswerView, QuestionView } from './turns.js';
 
 const WAITING_EVERY_MS = 1000;

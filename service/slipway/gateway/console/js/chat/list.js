@@ -39,7 +39,8 @@ export class ConversationList {
     const found = all.filter((conversation) => !wanted || holds(conversation, wanted));
     const focused = /** @type {HTMLElement | null} */ (document.activeElement)?.dataset.focus;
     this.#list.replaceChildren(...found.map((conversation) => this.#row(conversation)));
-    if (focused) this.#list.querySelector(`[data-focus="${focused}"]`)?.focus();
+    const again = focused && this.#list.querySelector(`[data-focus="${focused}"]`);
+    if (again instanceof HTMLElement) again.focus();
     this.#search.hidden = !all.length;
     byId('export').hidden = !all.length;
     this.#note.textContent = all.length ? (found.length ? '' : 'Nothing found.') : 'None yet.';
@@ -52,7 +53,11 @@ export class ConversationList {
   #row(conversation) {
     const { id } = conversation;
     const title = titleOf(conversation);
-    const link = make('a', { href: `#/chat/${id}`, className: 'conversation', title, 'data-focus': `open-${id}` }, title);
+    const link = make(
+      'a',
+      { href: `#/chat/${id}`, className: 'conversation', title, 'data-focus': `open-${id}` },
+      title,
+    );
     if (id === this.#chat.id) link.setAttribute('aria-current', 'page');
     const rename = iconButton('edit', `Rename “${title}”`, () => this.#rename(id, title));
     const remove = iconButton('trash', `Delete “${title}”`, () => this.#remove(id, title));

@@ -147,7 +147,8 @@ export class ChatPage {
 
   #showAddress() {
     const wanted = this.#chat.id ? `#/chat/${this.#chat.id}` : '#/chat';
-    if (location.hash !== wanted && /^(#\/chat\b|$)/.test(location.hash)) history.replaceState(null, '', wanted);
+    if (location.hash !== wanted && /^(#\/chat\b|$)/.test(location.hash))
+      history.replaceState(null, '', wanted);
   }
 
   #showReadiness() {

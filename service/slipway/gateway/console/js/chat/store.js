@@ -13,7 +13,7 @@ export class ConversationStore {
   /** @type {Map<string, Conversation>} */
   #memory = new Map();
   #database = openDB('slipway', 1, {
-    upgrade: (database) => {
+    upgrade: (/** @type {any} */ database) => {
       database.createObjectStore(STORE, { keyPath: 'id' });
     },
   }).catch(() => {
@@ -24,6 +24,7 @@ export class ConversationStore {
   /** @returns {Promise<Conversation[]>} last changed first */
   async list() {
     const database = await this.#database;
+    /** @type {Conversation[]} */
     const all = database ? await database.getAll(STORE) : [...this.#memory.values()];
     return all.sort((one, other) => other.updated - one.updated);
   }
@@ -72,7 +73,11 @@ export class ConversationStore {
       const here = await this.find(conversation.id);
       if (here && same(here, conversation)) known += 1;
       else {
-        await this.save(here ? { ...conversation, id: `${conversation.id}-${crypto.getRandomValues(new Uint32Array(1))[0]}` } : conversation);
+        await this.save(
+          here
+            ? { ...conversation, id: `${conversation.id}-${crypto.getRandomValues(new Uint32Array(1))[0]}` }
+            : conversation,
+        );
         added += 1;
       }
     }
@@ -86,7 +91,7 @@ export class ConversationStore {
  * @param {Conversation} other
  */
 function same(one, other) {
-  const said = ({ system, turns }) =>
+  const said = (/** @type {Conversation} */ { system, turns }) =>
     JSON.stringify([
       system,
       Object.values(turns)

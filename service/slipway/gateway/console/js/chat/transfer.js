@@ -129,7 +129,9 @@ function parametersOf(value) {
   if (typeof value !== 'object' || value === null) return {};
   const plain = (/** @type {unknown} */ each) =>
     typeof each === 'number' || (Array.isArray(each) && each.every((one) => typeof one === 'string'));
-  return Object.fromEntries(Object.entries(value).filter(([name, each]) => /^[a-z_]{1,40}$/.test(name) && plain(each)));
+  return Object.fromEntries(
+    Object.entries(value).filter(([name, each]) => /^[a-z_]{1,40}$/.test(name) && plain(each)),
+  );
 }
 
 /** @param {any} value */

@@ -128,6 +128,7 @@ export function show(conversation, id) {
  * @returns {Turn[]}
  */
 export function path({ shown, turns }) {
+  /** @type {Turn[]} */
   const found = [];
   for (let id = shown; id !== null && turns[id]; id = turns[id].shown) {
     if (found.includes(turns[id])) break; // Data from elsewhere may hold a ring.

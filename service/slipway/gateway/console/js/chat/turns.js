@@ -142,7 +142,12 @@ export class AnswerView {
       make('summary', {}, 'Thinking'),
       thoughts,
     );
-    this.element.replaceChildren(make('h2', { className: 'speaker' }, turn.model), thinking, markdown, waiting);
+    this.element.replaceChildren(
+      make('h2', { className: 'speaker' }, turn.model),
+      thinking,
+      markdown,
+      waiting,
+    );
     this.element.setAttribute('aria-busy', 'true');
     const [answerStream, thoughtStream] = [new MarkdownStream(markdown), new MarkdownStream(thoughts)];
     const live = {
@@ -212,7 +217,12 @@ export class AnswerView {
     const hint = retryAfter && `Try again in ${retryAfter} ${retryAfter === 1 ? 'second' : 'seconds'}.`;
     const button =
       status === 401
-        ? make('button', { type: 'button', className: 'plain', onclick: this.#actions.signIn }, icon('key'), 'Sign in')
+        ? make(
+            'button',
+            { type: 'button', className: 'plain', onclick: this.#actions.signIn },
+            icon('key'),
+            'Sign in',
+          )
         : null;
     const cut = this.#turn.content ? 'The answer broke off. ' : '';
     return make(

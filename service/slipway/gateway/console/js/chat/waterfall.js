@@ -84,5 +84,10 @@ export function waterfall(stages) {
       ),
     );
   }
-  return make('div', { className: 'waterfall', role: 'group', 'aria-label': 'Where the time went' }, bar, words);
+  return make(
+    'div',
+    { className: 'waterfall', role: 'group', 'aria-label': 'Where the time went' },
+    bar,
+    words,
+  );
 }

@@ -3,14 +3,11 @@
 import { sentenceOf } from '../api/request.js';
 import { answer } from '../chat/answering.js';
 import { sendFeedback } from '../chat/feedback.js';
-import { emptyAnswer, messagesFor, speed } from '../chat/tree.js';
-import { figures } from '../chat/turns.js';
-import { stagesFromGateway, stagesSeenHere, waterfall } from '../chat/waterfall.js';
-import { MarkdownStream } from '../markdown/streaming.js';
-import { badge, button, select } from '../ui/blocks.js';
-import { copyButton } from '../ui/clipboard.js';
+import { emptyAnswer, messagesFor } from '../chat/tree.js';
+import { button, select } from '../ui/blocks.js';
 import { announce, icon, make } from '../ui/dom.js';
 import { recall, remember } from '../ui/storage.js';
+import { Column } from './column.js';
 
 /** How near the end, in pixels, still counts as being at the end. */
 const NEAR = 120;
@@ -20,7 +17,12 @@ const SIDES = /** @type {const} */ (['A', 'B']);
 /** @typedef {{question: string, models: string[], answers: Answer[], element: HTMLElement}} Round */
 
 /** Kept while the console is open, so that a look at another page loses nothing. */
-const kept = { system: '', rounds: /** @type {Round[]} */ ([]), models: /** @type {string[]} */ ([]), blind: false };
+const kept = {
+  system: '',
+  rounds: /** @type {Round[]} */ ([]),
+  models: /** @type {string[]} */ ([]),
+  blind: false,
+};
 
 /** @type {import('../app.js').Page} */
 export const page = {
@@ -39,11 +41,22 @@ class Comparison {
     make('textarea', { id: 'compare-question', rows: 2, placeholder: 'One message for both models' })
   );
   #send = /** @type {HTMLButtonElement} */ (
-    make('button', { type: 'submit', className: 'send', title: 'Send' }, icon('send'), make('span', { className: 'visually-hidden' }, 'Send'))
+    make(
+      'button',
+      { type: 'submit', className: 'send', title: 'Send' },
+      icon('send'),
+      make('span', { className: 'visually-hidden' }, 'Send'),
+    )
   );
   #stop = make(
     'button',
-    { type: 'button', className: 'send stop', title: 'Stop', hidden: true, onclick: () => this.#controller?.abort() },
+    {
+      type: 'button',
+      className: 'send stop',
+      title: 'Stop',
+      hidden: true,
+      onclick: () => this.#controller?.abort(),
+    },
     icon('stop'),
     make('span', { className: 'visually-hidden' }, 'Stop'),
   );
@@ -60,13 +73,15 @@ class Comparison {
   constructor(root, context) {
     this.#root = root;
     this.#context = context;
-    const form = make(
-      'form',
-      { className: 'composer', onsubmit: (/** @type {Event} */ event) => this.#submit(event) },
-      make('label', { className: 'visually-hidden', htmlFor: 'compare-question' }, 'Message to both'),
-      this.#area,
-      this.#send,
-      this.#stop,
+    const form = /** @type {HTMLFormElement} */ (
+      make(
+        'form',
+        { className: 'composer', onsubmit: (/** @type {Event} */ event) => this.#submit(event) },
+        make('label', { className: 'visually-hidden', htmlFor: 'compare-question' }, 'Message to both'),
+        this.#area,
+        this.#send,
+        this.#stop,
+      )
     );
     this.#area.addEventListener('keydown', (event) => {
       if (event.key !== 'Enter' || event.shiftKey || event.isComposing) return;
@@ -93,7 +108,11 @@ class Comparison {
       make(
         'div',
         { className: 'nothing' },
-        make('p', {}, 'Choose two models and ask once: both answer at the same time, with their speed beside them.'),
+        make(
+          'p',
+          {},
+          'Choose two models and ask once: both answer at the same time, with their speed beside them.',
+        ),
       ),
     );
   }
@@ -108,7 +127,9 @@ class Comparison {
     kept.models = SIDES.map((_, index) =>
       models.includes(wanted[index]) ? wanted[index] : models[Math.min(index, models.length - 1)],
     );
-    const blind = /** @type {HTMLInputElement} */ (make('input', { type: 'checkbox', id: 'blind', checked: kept.blind }));
+    const blind = /** @type {HTMLInputElement} */ (
+      make('input', { type: 'checkbox', id: 'blind', checked: kept.blind })
+    );
     blind.addEventListener('change', () => {
       kept.blind = blind.checked;
     });
@@ -123,9 +144,19 @@ class Comparison {
             remember(localStorage, 'compare', kept.models);
           },
         );
-        return make('div', { className: 'compare-picker' }, make('label', { htmlFor: control.id }, `Model ${side}`), control);
+        return make(
+          'div',
+          { className: 'compare-picker' },
+          make('label', { htmlFor: control.id }, `Model ${side}`),
+          control,
+        );
       }),
-      make('label', { className: 'check', title: 'Hides which model is which until you have chosen' }, blind, 'Blind'),
+      make(
+        'label',
+        { className: 'check', title: 'Hides which model is which until you have chosen' },
+        blind,
+        'Blind',
+      ),
       button('Clear', () => this.#clear(), { icon: 'trash' }),
     );
   }
@@ -165,12 +196,20 @@ class Comparison {
     const before = kept.rounds.at(-1);
     const same = before && [...before.models].sort().join('\n') === [...kept.models].sort().join('\n');
     const swap = crypto.getRandomValues(new Uint8Array(1))[0] % 2 === 1;
-    const models = blind ? (same ? before.models : swap ? kept.models.toReversed() : [...kept.models]) : [...kept.models];
+    const models = blind
+      ? same
+        ? before.models
+        : swap
+          ? kept.models.toReversed()
+          : [...kept.models]
+      : [...kept.models];
     const controller = new AbortController();
     this.#controller = controller;
     this.#busy(true);
     if (!kept.rounds.length) this.#rounds.replaceChildren();
-    const answers = models.map((model) => /** @type {Answer} */ (emptyAnswer('', model, parameters, Date.now())));
+    const answers = models.map(
+      (model) => /** @type {Answer} */ (emptyAnswer('', model, parameters, Date.now())),
+    );
     const columns = answers.map((turn, index) => new Column(turn, SIDES[index], blind));
     const verdict = make('div', { className: 'verdict' });
     const element = make(
@@ -193,7 +232,11 @@ class Comparison {
           { role: /** @type {const} */ ('user'), content },
           { role: /** @type {const} */ ('assistant'), content: given[side].content },
         ]);
-        const body = { model: models[side], messages: messagesFor(turns.slice(0, -1), system), ...parameters };
+        const body = {
+          model: models[side],
+          messages: messagesFor(turns.slice(0, -1), system),
+          ...parameters,
+        };
         await answer(answers[side], body, {
           signal: controller.signal,
           watcher: column.live,
@@ -258,122 +301,4 @@ class Comparison {
       ),
     );
   }
-}
-
-/** One side of a round. */
-class Column {
-  #turn;
-  #side;
-  #name = make('h3', { className: 'speaker' });
-  #tools = make('div');
-  #thoughts = make('div', { className: 'markdown' });
-  #thinking = make('details', { className: 'thinking', hidden: true }, make('summary', {}, 'Thoughts'), this.#thoughts);
-  #markdown = make('div', { className: 'markdown' });
-  #waiting = make(
-    'p',
-    { className: 'waiting' },
-    make('span', { className: 'pulse', 'aria-hidden': 'true' }),
-    'Waiting for the first token…',
-  );
-  #answerStream = new MarkdownStream(this.#markdown);
-  #thoughtStream = new MarkdownStream(this.#thoughts);
-  #figures = make('div', { className: 'figures' });
-
-  live = {
-    /** @param {string} text */
-    text: (text) => {
-      this.#waiting.remove();
-      this.#answerStream.push(text);
-    },
-    /** @param {string} text */
-    reasoning: (text) => {
-      this.#waiting.remove();
-      this.#thinking.hidden = false;
-      this.#thoughtStream.push(text);
-    },
-  };
-
-  /**
-   * @param {Answer} turn
-   * @param {'A' | 'B'} side
-   * @param {boolean} blind
-   */
-  constructor(turn, side, blind) {
-    this.#turn = turn;
-    this.#side = side;
-    this.#name.textContent = blind ? `Model ${side}` : `${side} · ${turn.model}`;
-    this.element = make(
-      'article',
-      { className: 'column assistant', 'aria-busy': 'true', 'aria-label': `Answer ${side}` },
-      make('div', { className: 'column-head' }, this.#name, this.#tools),
-      this.#thinking,
-      this.#markdown,
-      this.#waiting,
-      this.#figures,
-    );
-  }
-
-  end() {
-    const { error, stopped, finish, content } = this.#turn;
-    this.#waiting.remove();
-    this.#answerStream.finish();
-    if (this.#turn.reasoning) this.#thoughtStream.finish();
-    this.element.removeAttribute('aria-busy');
-    const note = error?.message ?? (stopped ? 'Stopped.' : finish === 'length' ? 'Cut off at its longest length.' : '');
-    if (note)
-      this.#figures.before(make('div', error ? { className: 'error', role: 'alert' } : { className: 'note' }, make('p', {}, note)));
-    if (content) this.#tools.append(copyButton(`Copy answer ${this.#side}`, () => content));
-    this.#showFigures(null);
-  }
-
-  /** Marks what was quicker here. @param {Answer} other */
-  compare(other) {
-    this.#showFigures(other);
-  }
-
-  reveal() {
-    this.#name.textContent = `${this.#side} · ${this.#turn.model}`;
-  }
-
-  async measure() {
-    const { requestId, error } = this.#turn;
-    if (!requestId || error) return;
-    this.#turn.stages = await stagesFromGateway(requestId);
-    this.#showFigures(null, true);
-  }
-
-  /** @type {Node[]} */
-  #marks = [];
-
-  /**
-   * @param {Answer | null} other
-   * @param {boolean} [keepMarks]
-   */
-  #showFigures(other, keepMarks = false) {
-    const turn = this.#turn;
-    if (!keepMarks) this.#marks = other ? marksOf(turn, other) : [];
-    const stages = turn.stages ?? stagesSeenHere(turn);
-    this.#figures.replaceChildren(
-      make(
-        'div',
-        { className: 'measures' },
-        ...figures(turn).map((part) => make('span', { className: 'measure' }, part)),
-        ...this.#marks,
-      ),
-      ...(stages.length ? [waterfall(stages)] : []),
-    );
-  }
-}
-
-/**
- * @param {Answer} turn
- * @param {Answer} other
- */
-function marksOf(turn, other) {
-  const marks = [];
-  if (turn.error || other.error) return marks;
-  if (turn.firstTokenMs !== null && turn.firstTokenMs < (other.firstTokenMs ?? 0)) marks.push(badge('good', 'First to begin'));
-  const [own, its] = [speed(turn).perSecond, speed(other).perSecond];
-  if (own && its && own > its) marks.push(badge('good', `${(own / its).toFixed(1)} × the tokens/s`));
-  return marks;
 }

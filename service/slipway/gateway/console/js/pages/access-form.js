@@ -60,7 +60,10 @@ export function limitFields(limits = {}) {
   const inputs = new Map(
     COUNTS.map(([name]) => [
       name,
-      line(`limit-${name}`, /** @type {number} */ (limits[name]), { inputMode: 'numeric', placeholder: 'no limit' }),
+      line(`limit-${name}`, /** @type {number} */ (limits[name]), {
+        inputMode: 'numeric',
+        placeholder: 'no limit',
+      }),
     ]),
   );
   const budgets = new Map(
@@ -82,7 +85,9 @@ export function limitFields(limits = {}) {
       ),
     ),
     read: () => ({
-      ...Object.fromEntries(COUNTS.map(([name, label]) => [name, whole(label, inputs.get(name)?.value ?? '')])),
+      ...Object.fromEntries(
+        COUNTS.map(([name, label]) => [name, whole(label, inputs.get(name)?.value ?? '')]),
+      ),
       budgetUSD: Object.fromEntries(
         BUDGETS.map(([period, label]) => [period, money(label, budgets.get(period)?.value ?? '')]),
       ),
@@ -100,7 +105,8 @@ export class WrongInput extends Error {}
  */
 function whole(label, text) {
   if (!text.trim()) return null;
-  if (!/^\s*[1-9]\d*\s*$/.test(text)) throw new WrongInput(`${label} is a whole number of 1 or more, or empty.`);
+  if (!/^\s*[1-9]\d*\s*$/.test(text))
+    throw new WrongInput(`${label} is a whole number of 1 or more, or empty.`);
   return Number(text);
 }
 
@@ -111,7 +117,8 @@ function whole(label, text) {
  */
 function money(label, text) {
   if (!text.trim()) return null;
-  if (!/^\s*\d+(\.\d{1,9})?\s*$/.test(text)) throw new WrongInput(`${label} is an amount such as 12.50, or empty.`);
+  if (!/^\s*\d+(\.\d{1,9})?\s*$/.test(text))
+    throw new WrongInput(`${label} is an amount such as 12.50, or empty.`);
   return text.trim();
 }
 

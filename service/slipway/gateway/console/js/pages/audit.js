@@ -31,7 +31,10 @@ export const page = {
           'Changes, newest first',
           [
             { title: 'When', cell: (row) => when(row.at ?? row.created_at) },
-            { title: 'Who', cell: ({ actor, actor_owner: owner }) => (owner ? `${actor} (${owner})` : actor) },
+            {
+              title: 'Who',
+              cell: ({ actor, actor_owner: owner }) => (owner ? `${actor} (${owner})` : actor),
+            },
             { title: 'What', cell: ({ action }) => action },
             { title: 'On', cell: ({ target }) => target },
             { title: 'Details', cell: ({ details }) => (details ? detailsOf(details) : null) },

@@ -65,15 +65,31 @@ export const page = {
       return make(
         'div',
         { className: 'row tight' },
-        output ? named(button('Results', () => download(output, `${id}-results.jsonl`), { icon: 'import' }), 'Download the results of') : null,
-        errors ? named(button('Errors', () => download(errors, `${id}-errors.jsonl`), { icon: 'import' }), 'Download the errors of') : null,
-        RUNNING.includes(status) ? named(button('Cancel', () => cancel(id), { danger: true }), 'Cancel the batch') : null,
+        output
+          ? named(
+              button('Results', () => download(output, `${id}-results.jsonl`), { icon: 'import' }),
+              'Download the results of',
+            )
+          : null,
+        errors
+          ? named(
+              button('Errors', () => download(errors, `${id}-errors.jsonl`), { icon: 'import' }),
+              'Download the errors of',
+            )
+          : null,
+        RUNNING.includes(status)
+          ? named(
+              button('Cancel', () => cancel(id), { danger: true }),
+              'Cancel the batch',
+            )
+          : null,
       );
     };
 
     /** @param {string} id */
     const cancel = async (id) => {
-      const text = 'Requests that run are finished; those that wait are not begun. What is done can still be read.';
+      const text =
+        'Requests that run are finished; those that wait are not begun. What is done can still be read.';
       if (!(await confirm({ title: 'Cancel this batch?', text, button: 'Cancel the batch' }))) return;
       await report(() => callJson(`v1/batches/${encodeURIComponent(id)}/cancel`, { method: 'POST' }));
       await reload();
@@ -117,7 +133,11 @@ function progress({ id, request_counts: counts }) {
     'div',
     { className: 'done' },
     make('progress', { max: counts.total, value: done, 'aria-label': `Done of ${id}` }),
-    make('span', {}, `${count(done)} of ${count(counts.total)}${counts.failed ? `, ${count(counts.failed)} failed` : ''}`),
+    make(
+      'span',
+      {},
+      `${count(done)} of ${count(counts.total)}${counts.failed ? `, ${count(counts.failed)} failed` : ''}`,
+    ),
   );
 }
 
@@ -136,7 +156,10 @@ async function report(act) {
   try {
     await act();
   } catch (error) {
-    await box('That did not work', [make('p', {}, sentenceOf(error))], () => null, { button: 'Close', cancel: '' });
+    await box('That did not work', [make('p', {}, sentenceOf(error))], () => null, {
+      button: 'Close',
+      cancel: '',
+    });
   }
 }
 
@@ -145,7 +168,11 @@ function batchForm() {
   const file = /** @type {HTMLInputElement} */ (
     make('input', { type: 'file', id: 'batch-file', accept: '.jsonl,application/jsonl,text/plain' })
   );
-  const endpoint = select('batch-endpoint', ENDPOINTS.map((each) => [each, each]), ENDPOINTS[0]);
+  const endpoint = select(
+    'batch-endpoint',
+    ENDPOINTS.map((each) => [each, each]),
+    ENDPOINTS[0],
+  );
   const read = async () => {
     const chosen = file.files?.[0];
     if (!chosen) throw new WrongInput('Choose a file first.');

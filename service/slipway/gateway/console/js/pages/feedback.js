@@ -31,7 +31,10 @@ export const page = {
           'Feedback',
           [
             { title: 'When', cell: (row) => when(row.created_at) },
-            { title: 'Rating', cell: (row) => (row.rating === 'up' ? badge('good', 'Good') : badge('bad', 'Bad')) },
+            {
+              title: 'Rating',
+              cell: (row) => (row.rating === 'up' ? badge('good', 'Good') : badge('bad', 'Bad')),
+            },
             { title: 'Model', cell: ({ model }) => model },
             { title: 'Comment', cell: commentOf },
             { title: 'Owner', cell: ({ owner, key }) => `${owner} · ${key}` },
@@ -72,7 +75,12 @@ function commentOf({ comment, expected, messages }) {
     comment ? make('p', {}, comment) : null,
     expected ? make('p', { className: 'hint' }, `Expected: ${expected}`) : null,
     said
-      ? make('details', {}, make('summary', {}, 'The conversation'), make('pre', { tabIndex: 0, role: 'group', 'aria-label': 'The conversation' }, said))
+      ? make(
+          'details',
+          {},
+          make('summary', {}, 'The conversation'),
+          make('pre', { tabIndex: 0, role: 'group', 'aria-label': 'The conversation' }, said),
+        )
       : null,
   );
 }

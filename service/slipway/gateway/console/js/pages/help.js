@@ -67,7 +67,16 @@ export const page = {
           'div',
           { className: 'row' },
           button('curl, Python, JavaScript', show, { icon: 'code' }),
-          make('a', { className: 'plain', href: address('openapi.json'), target: '_blank', rel: 'noopener noreferrer' }, 'API reference (OpenAPI)'),
+          make(
+            'a',
+            {
+              className: 'plain',
+              href: address('openapi.json'),
+              target: '_blank',
+              rel: 'noopener noreferrer',
+            },
+            'API reference (OpenAPI)',
+          ),
         ),
       ),
       section(

@@ -38,7 +38,17 @@ export const page = {
           'Keys',
           [
             { title: 'Name', cell: ({ name }) => name },
-            { title: 'Owner', cell: ({ owner, role }) => make('span', {}, owner, role === 'admin' ? ' ' : null, role === 'admin' ? badge('warn', 'Admin') : null) },
+            {
+              title: 'Owner',
+              cell: ({ owner, role }) =>
+                make(
+                  'span',
+                  {},
+                  owner,
+                  role === 'admin' ? ' ' : null,
+                  role === 'admin' ? badge('warn', 'Admin') : null,
+                ),
+            },
             { title: 'State', cell: stateOf },
             { title: 'Models', cell: ({ models }) => modelsInWords(models) },
             { title: 'Limits', cell: ({ limits }) => limitsInWords(limits) },
@@ -47,7 +57,13 @@ export const page = {
           ],
           data,
         ),
-        more ? make('p', { className: 'hint' }, 'The first hundred keys are shown; `slipway key list` shows them all.') : null,
+        more
+          ? make(
+              'p',
+              { className: 'hint' },
+              'The first hundred keys are shown; `slipway key list` shows them all.',
+            )
+          : null,
       ];
     };
 
@@ -96,14 +112,21 @@ export const page = {
         await callJson(`v1/keys/${encodeURIComponent(name)}`, { method: 'DELETE' });
         announce(`The key ${name} is revoked.`);
       } catch (error) {
-        await box('The key was not revoked', [make('p', {}, sentenceOf(error))], () => null, { button: 'Close', cancel: '' });
+        await box('The key was not revoked', [make('p', {}, sentenceOf(error))], () => null, {
+          button: 'Close',
+          cancel: '',
+        });
       }
       await reload();
     };
 
     const hint = session.isAdmin ? 'Of every owner.' : `Of the owner ${session.me?.owner ?? 'of your key'}.`;
     root.append(
-      section('API keys', { hint, tools: [button('New key', create, { icon: 'plus', primary: true })] }, list),
+      section(
+        'API keys',
+        { hint, tools: [button('New key', create, { icon: 'plus', primary: true })] },
+        list,
+      ),
     );
     reload();
   },
@@ -126,7 +149,11 @@ const fault = (error) => (error instanceof WrongInput ? error.message : sentence
  * @returns {Promise<any>} what the API answered, or null
  */
 function keyForm(key, { me, isAdmin }) {
-  const name = line('key-name', key?.name, { maxLength: 253, disabled: Boolean(key), placeholder: 'team-search' });
+  const name = line('key-name', key?.name, {
+    maxLength: 253,
+    disabled: Boolean(key),
+    placeholder: 'team-search',
+  });
   const owner = line('key-owner', key?.owner ?? me?.owner, { maxLength: 253, disabled: !isAdmin });
   const models = line('key-models', (key?.models ?? ['*']).join(', '));
   const expires = line('key-expires', key?.expiresAt?.slice(0, 10), { type: 'date' });
@@ -164,7 +191,9 @@ function keyForm(key, { me, isAdmin }) {
         priority,
       ),
       limits.element,
-      ...(key ? [make('label', { className: 'check' }, disabled, ' Refuse this key without deleting it')] : []),
+      ...(key
+        ? [make('label', { className: 'check' }, disabled, ' Refuse this key without deleting it')]
+        : []),
     ],
     read,
     { button: key ? 'Save' : 'Make the key', broad: true, fault },
@@ -181,8 +210,11 @@ function rotateForm(name, own) {
     ? 'This is the key that you are signed in with: sign in with the new one afterwards.'
     : 'The key gets a new secret; its limits and its usage stay.';
   const read = () => {
-    if (!/^\d{1,4}$/.test(grace.value.trim())) throw new WrongInput('The time is a whole number of hours, 0 or more.');
-    return callJson(`v1/keys/${encodeURIComponent(name)}/rotate`, { body: { graceSeconds: Number(grace.value) * 3600 } });
+    if (!/^\d{1,4}$/.test(grace.value.trim()))
+      throw new WrongInput('The time is a whole number of hours, 0 or more.');
+    return callJson(`v1/keys/${encodeURIComponent(name)}/rotate`, {
+      body: { graceSeconds: Number(grace.value) * 3600 },
+    });
   };
   return box(
     `Rotate ${name}`,
@@ -206,8 +238,17 @@ function showSecret(name, secret) {
   return box(
     `The key ${name}`,
     [
-      make('p', { className: 'box-text' }, 'Copy it now: it is shown this once, and nobody can show it again.'),
-      make('div', { className: 'with-button' }, shown, copyButton('Copy the key', () => secret)),
+      make(
+        'p',
+        { className: 'box-text' },
+        'Copy it now: it is shown this once, and nobody can show it again.',
+      ),
+      make(
+        'div',
+        { className: 'with-button' },
+        shown,
+        copyButton('Copy the key', () => secret),
+      ),
       facts([['Use it as', make('code', {}, 'export SLIPWAY_API_KEY=…')]]),
     ],
     () => true,

@@ -7,7 +7,12 @@ import { make } from '../ui/dom.js';
 import { moment } from '../ui/format.js';
 
 const EVERY_MS = 4000;
-const TASKS = { generate: 'Chat and text', embed: 'Embeddings', score: 'Scores and ranks', classify: 'Classifies' };
+const TASKS = {
+  generate: 'Chat and text',
+  embed: 'Embeddings',
+  score: 'Scores and ranks',
+  classify: 'Classifies',
+};
 
 /** @typedef {import('../chat/models.js').Model} Model */
 
@@ -51,7 +56,12 @@ export const page = {
         ready ? null : make('p', { className: 'reason' }, message),
         part === null ? null : make('progress', { max: 1, value: part, 'aria-label': `Start of ${id}` }),
         canChat(model)
-          ? make('div', { className: 'row' }, button('Chat', chat, { icon: 'chat' }), button('Use this', program, { icon: 'code' }))
+          ? make(
+              'div',
+              { className: 'row' },
+              button('Chat', chat, { icon: 'chat' }),
+              button('Use this', program, { icon: 'code' }),
+            )
           : null,
       );
     };
@@ -61,7 +71,11 @@ export const page = {
       const known = readiness.state.models.get(id);
       if (ready ?? known?.ready ?? true) return { ready: true, message: '', part: null };
       const message = known && !known.ready ? known.message : (reason ?? 'It is starting.');
-      return { ready: false, message: `${message.charAt(0).toUpperCase()}${message.slice(1)}`, part: known?.part ?? null };
+      return {
+        ready: false,
+        message: `${message.charAt(0).toUpperCase()}${message.slice(1)}`,
+        part: known?.part ?? null,
+      };
     };
 
     const look = async () => {

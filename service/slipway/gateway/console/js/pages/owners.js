@@ -35,12 +35,26 @@ export const page = {
     /** @param {{data: Owner[]}} loaded */
     const show = ({ data }) => {
       if (!data.length)
-        return [nothing('There is no owner yet. A key may name any owner; one made here has limits that all its keys share.')];
+        return [
+          nothing(
+            'There is no owner yet. A key may name any owner; one made here has limits that all its keys share.',
+          ),
+        ];
       return [
         table(
           'Owners',
           [
-            { title: 'Name', cell: ({ name, role }) => make('span', {}, name, role === 'admin' ? ' ' : null, role === 'admin' ? badge('warn', 'Admin') : null) },
+            {
+              title: 'Name',
+              cell: ({ name, role }) =>
+                make(
+                  'span',
+                  {},
+                  name,
+                  role === 'admin' ? ' ' : null,
+                  role === 'admin' ? badge('warn', 'Admin') : null,
+                ),
+            },
             { title: 'Limits of all its keys together', cell: ({ limits }) => limitsInWords(limits) },
             { title: 'Who signs in', cell: ({ subjects }) => subjects?.join(', ') || 'Nobody' },
             { title: 'Models for people', cell: ({ models }) => modelsInWords(models) },
@@ -90,7 +104,10 @@ async function removeOwner({ name }, reload) {
     await callJson(`v1/owners/${encodeURIComponent(name)}`, { method: 'DELETE' });
     announce(`The owner ${name} is deleted.`);
   } catch (error) {
-    await box('The owner was not deleted', [make('p', {}, sentenceOf(error))], () => null, { button: 'Close', cancel: '' });
+    await box('The owner was not deleted', [make('p', {}, sentenceOf(error))], () => null, {
+      button: 'Close',
+      cancel: '',
+    });
   }
   await reload();
 }

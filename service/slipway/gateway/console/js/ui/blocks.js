@@ -74,10 +74,14 @@ export function facts(rows) {
 export async function fill(root, load, show) {
   root.setAttribute('aria-busy', 'true');
   if (!root.hasChildNodes())
-    root.append(make('p', { className: 'loading', role: 'status' }, make('span', { className: 'pulse' }), 'Loading…'));
+    root.append(
+      make('p', { className: 'loading', role: 'status' }, make('span', { className: 'pulse' }), 'Loading…'),
+    );
   try {
     const loaded = await load();
-    root.replaceChildren(...show(loaded).filter((child) => child instanceof Node || typeof child === 'string'));
+    root.replaceChildren(
+      ...show(loaded).filter((child) => child instanceof Node || typeof child === 'string'),
+    );
   } catch (error) {
     const again = button('Try again', () => fill(root, load, show), { icon: 'retry' });
     root.replaceChildren(

@@ -54,16 +54,25 @@ export function stackedBars(label, days, series, format) {
       ticks: { show: false },
       font: '12px system-ui, sans-serif',
     };
-    plot = new uPlot(
+    plot = new /** @type {any} */ (uPlot)(
       {
         width,
         height: HEIGHT,
         legend: { show: false },
         cursor: { drag: { x: false, y: false }, points: { show: false }, y: false },
-        scales: { x: { time: true, range: edges(x) }, y: { range: (/** @type {any} */ _, __, /** @type {number} */ top) => [0, top * 1.08 || 1] } },
+        scales: {
+          x: { time: true, range: edges(x) },
+          y: { range: (/** @type {any[]} */ ...[, , top]) => [0, top * 1.08 || 1] },
+        },
         tzDate: (/** @type {number} */ seconds) => uPlot.tzDate(new Date(seconds * 1000), 'Etc/UTC'),
         axes: [
-          { ...axis, grid: { show: false }, space: 64, values: (/** @type {any} */ _, /** @type {number[]} */ at) => at.map(shortDay), incrs: [86_400, 172_800, 604_800, 1_209_600, 2_592_000] },
+          {
+            ...axis,
+            grid: { show: false },
+            space: 64,
+            values: (/** @type {any} */ _, /** @type {number[]} */ at) => at.map(shortDay),
+            incrs: [86_400, 172_800, 604_800, 1_209_600, 2_592_000],
+          },
           { ...axis, size: 64, values: (/** @type {any} */ _, /** @type {number[]} */ at) => at.map(format) },
         ],
         series: [

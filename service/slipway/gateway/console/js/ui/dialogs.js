@@ -13,7 +13,12 @@ let boxes = 0;
  * @param {{button: string, danger?: boolean, cancel?: string, broad?: boolean, fault?: (error: unknown) => string}} look
  * @returns {Promise<any>}
  */
-export function box(title, content, read, { button, danger = false, cancel = 'Cancel', broad = false, fault }) {
+export function box(
+  title,
+  content,
+  read,
+  { button, danger = false, cancel = 'Cancel', broad = false, fault },
+) {
   const id = `box-${(boxes += 1)}`;
   const problem = make('p', { className: 'problem', role: 'alert', hidden: true });
   const send = /** @type {HTMLButtonElement} */ (
@@ -28,8 +33,7 @@ export function box(title, content, read, { button, danger = false, cancel = 'Ca
     make(
       'div',
       { className: 'row end' },
-      cancel &&
-        make('button', { type: 'button', className: 'plain', onclick: () => dialog.close() }, cancel),
+      cancel && make('button', { type: 'button', className: 'plain', onclick: () => dialog.close() }, cancel),
       send,
     ),
   );
@@ -67,7 +71,10 @@ export function box(title, content, read, { button, danger = false, cancel = 'Ca
  * @returns {Promise<boolean>}
  */
 export async function confirm({ title, text, button }) {
-  return (await box(title, [make('p', { className: 'box-text' }, text)], () => true, { button, danger: true })) === true;
+  return (
+    (await box(title, [make('p', { className: 'box-text' }, text)], () => true, { button, danger: true })) ===
+    true
+  );
 }
 
 /**
@@ -75,7 +82,9 @@ export async function confirm({ title, text, button }) {
  * @returns {Promise<string | null>}
  */
 export function prompt({ title, label, value, button }) {
-  const input = /** @type {HTMLInputElement} */ (make('input', { id: 'box-input', value, autocomplete: 'off', maxLength: 200 }));
+  const input = /** @type {HTMLInputElement} */ (
+    make('input', { id: 'box-input', value, autocomplete: 'off', maxLength: 200 })
+  );
   const field = make('div', { className: 'field' }, make('label', { htmlFor: 'box-input' }, label), input);
   const answer = box(title, [field], () => input.value, { button });
   input.focus();

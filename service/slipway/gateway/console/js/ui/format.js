@@ -20,7 +20,8 @@ export const short = (value) => SHORT.format(value);
 /** US dollars, with as many digits as small sums need. @param {number | string} value */
 export function dollars(value) {
   const amount = Number(value);
-  const digits = amount !== 0 && Math.abs(amount) < 0.995 ? Math.min(6, 2 - Math.floor(Math.log10(Math.abs(amount)))) : 2;
+  const digits =
+    amount !== 0 && Math.abs(amount) < 0.995 ? Math.min(6, 2 - Math.floor(Math.log10(Math.abs(amount)))) : 2;
   return `$${amount.toLocaleString('en', { minimumFractionDigits: 2, maximumFractionDigits: Math.max(2, digits) })}`;
 }
 

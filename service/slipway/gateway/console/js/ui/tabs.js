@@ -15,7 +15,11 @@ export function tabs(label, panels, chosen, onchoose) {
   const id = `tabs-${(groups += 1)}`;
   const row = make('div', { className: 'tabs', role: 'tablist', 'aria-label': label });
   const bodies = panels.map(({ content }, index) => {
-    const body = make('div', { id: `${id}-panel-${index}`, role: 'tabpanel', 'aria-labelledby': `${id}-tab-${index}` });
+    const body = make('div', {
+      id: `${id}-panel-${index}`,
+      role: 'tabpanel',
+      'aria-labelledby': `${id}-tab-${index}`,
+    });
     body.append(content);
     return body;
   });

@@ -69,8 +69,7 @@ export function totalsOf(rows, group) {
   for (const [name, own] of Object.entries(Object.groupBy(rows, (row) => String(row[group] || 'unknown'))))
     totals.set(name, sumOf(name, own ?? []));
   return [...totals.values()].sort(
-    (one, other) =>
-      other.cost - one.cost || other.prompt + other.completion - (one.prompt + one.completion),
+    (one, other) => other.cost - one.cost || other.prompt + other.completion - (one.prompt + one.completion),
   );
 }
 

@@ -35,7 +35,12 @@ export function meter(level, now) {
   const whose =
     level.kind === 'key' ? SUBJECTS.key : `${SUBJECTS[level.kind] ?? level.kind} ${level.subject}`;
   const bar = /** @type {HTMLMeterElement} */ (
-    make('progress', { className: `meter meter-${state}`, max: 1, value: Math.min(part, 1), 'aria-label': `${title}, ${whose}` })
+    make('progress', {
+      className: `meter meter-${state}`,
+      max: 1,
+      value: Math.min(part, 1),
+      'aria-label': `${title}, ${whose}`,
+    })
   );
   const resets = level.resets_at ? fromNow(level.resets_at - now / 1000) : '';
   return make(
@@ -51,6 +56,10 @@ export function meter(level, now) {
       part >= 1 ? badge('bad', 'Used up') : part >= 0.8 ? badge('warn', 'Low') : null,
     ),
     bar,
-    make('p', { className: 'hint' }, `${show(level.used)} used${resets && Number(level.used) > 0 ? `, full again ${resets}` : ''}`),
+    make(
+      'p',
+      { className: 'hint' },
+      `${show(level.used)} used${resets && Number(level.used) > 0 ? `, full again ${resets}` : ''}`,
+    ),
   );
 }

@@ -17,10 +17,7 @@ export const page = {
   mount(root, { session }) {
     const limits = make('div');
     const usage = make('div');
-    root.append(
-      section('Limits', { hint: 'What may be used, and what is left of it now.' }, limits),
-      usage,
-    );
+    root.append(section('Limits', { hint: 'What may be used, and what is left of it now.' }, limits), usage);
     const refresh = () => fill(limits, loadLimits, showLimits);
     refresh();
     const timer = setInterval(() => {
@@ -116,7 +113,11 @@ function usageView(root, admin) {
     ];
   };
 
-  const chooser = (/** @type {'days' | 'group' | 'metric'} */ name, /** @type {string} */ label, /** @type {[string, string][]} */ options) => {
+  const chooser = (
+    /** @type {'days' | 'group' | 'metric'} */ name,
+    /** @type {string} */ label,
+    /** @type {[string, string][]} */ options,
+  ) => {
     const control = select(`usage-${name}`, options, choice[name], (value) => {
       choice[name] = value;
       load();
@@ -131,8 +132,16 @@ function usageView(root, admin) {
       {
         hint: admin ? 'By everyone. Days are UTC.' : 'By you and your owner’s other keys. Days are UTC.',
         tools: [
-          chooser('metric', 'What is shown', Object.entries(METRICS).map(([name, { title }]) => [name, title])),
-          chooser('group', 'Parted by', groups.map(([name, title]) => [name, `by ${title.toLowerCase()}`])),
+          chooser(
+            'metric',
+            'What is shown',
+            Object.entries(METRICS).map(([name, { title }]) => [name, title]),
+          ),
+          chooser(
+            'group',
+            'Parted by',
+            groups.map(([name, title]) => [name, `by ${title.toLowerCase()}`]),
+          ),
           chooser('days', 'Time', [
             ['7', 'Last 7 days'],
             ['30', 'Last 30 days'],
@@ -170,6 +179,8 @@ function tiles(sum) {
   return make(
     'dl',
     { className: 'tiles' },
-    ...shown.map(([name, value]) => make('div', { className: 'tile' }, make('dt', {}, name), make('dd', {}, value))),
+    ...shown.map(([name, value]) =>
+      make('div', { className: 'tile' }, make('dt', {}, name), make('dd', {}, value)),
+    ),
   );
 }
