@@ -12,14 +12,20 @@ export class ConversationStore {
   lasting = true;
   /** @type {Map<string, Conversation>} */
   #memory = new Map();
-  #database = openDB('slipway', 1, {
-    upgrade: (/** @type {any} */ database) => {
-      database.createObjectStore(STORE, { keyPath: 'id' });
-    },
-  }).catch(() => {
-    this.lasting = false;
-    return null;
-  });
+  #database = this.#open();
+
+  async #open() {
+    try {
+      return await openDB('slipway', 1, {
+        upgrade: (/** @type {any} */ database) => {
+          database.createObjectStore(STORE, { keyPath: 'id' });
+        },
+      });
+    } catch {
+      this.lasting = false;
+      return null;
+    }
+  }
 
   /** @returns {Promise<Conversation[]>} last changed first */
   async list() {

@@ -1,0 +1,154 @@
+"""What a gateway that is in use answers, for the pages that show it."""
+
+import time
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from browser.scripted import Call, Reply, Script
+
+NOW = int(time.time())
+ADMIN = {
+    "kind": "key",
+    "name": "ops",
+    "owner": "platform",
+    "role": "admin",
+    "models": ["*"],
+    "expiresAt": None,
+}
+MEMBER = {**ADMIN, "name": "team-search", "owner": "search", "role": "member"}
+KEY: dict[str, Any] = {
+    "name": "team-search",
+    "owner": "search",
+    "role": "member",
+    "models": ["pilot-*"],
+    "limits": {"requestsPerMinute": 120, "budgetUSD": {"month": "50"}},
+    "priority": "normal",
+    "expiresAt": None,
+    "disabled": False,
+}
+OWNER: dict[str, Any] = {
+    "name": "search",
+    "role": "member",
+    "models": ["*"],
+    "limits": {"tokensPerDay": 2_000_000},
+    "priority": "normal",
+    "subjects": ["ann@example.com"],
+}
+
+
+def days(count: int) -> list[str]:
+    """The last days as the API writes them, the oldest first."""
+    today = datetime.now(UTC).date()
+    return [(today - timedelta(days=back)).isoformat() for back in reversed(range(count))]
+
+
+def usage_rows(group: str, start: str = "") -> list[dict[str, Any]]:
+    """Two groups that are used every other day."""
+    rows = []
+    for index, day in enumerate(days(90)):
+        for place, name in enumerate((f"{group}-a", f"{group}-b")):
+            if index % 2 == place % 2 and day >= start:
+                tokens = 1000 * (index + 1) + place
+                rows.append(
+                    {
+                        "day": day,
+                        group: name,
+                        "requests": index + 1,
+                        "failed": place,
+                        "prompt_tokens": tokens,
+                        "completion_tokens": tokens // 2,
+                        "cached_tokens": tokens // 10,
+                        "cost_usd": f"{tokens / 1e6:.9f}",
+                    }
+                )
+    return rows
+
+
+def _usage(call: Call) -> Reply:
+    group = call.query["group_by"].removeprefix("day,")
+    return 200, listed(*usage_rows(group, call.query["start"]))
+
+
+def listed(*rows: dict[str, Any], more: bool = False) -> dict[str, Any]:
+    """A page of a list."""
+    return {"object": "list", "data": list(rows), "has_more": more}
+
+
+def level(
+    limit: str, most: int | str, used: int | str, remaining: int | str, **fields: Any
+) -> dict[str, Any]:
+    """A level of a limit."""
+    subject = {"kind": "key", "subject": "team-search"}
+    return {**subject, "limit": limit, "max": most, "used": used, "remaining": remaining, **fields}
+
+
+LEVELS = [
+    level("requests_per_minute", 120, 37, 83, resets_at=NOW + 40),
+    level("tokens_per_day", 2_000_000, 2_000_000, 0, resets_at=NOW + 7200, kind="owner", subject="search"),
+    level("budget_month", "50", "41.5", "8.5", resets_at=NOW + 500_000),
+    level("max_parallel", 8, 0, 8, resets_at=None, kind="model", subject="pilot-large"),
+]
+BATCHES = [
+    {
+        "id": "batch_run",
+        "status": "in_progress",
+        "endpoint": "/v1/chat/completions",
+        "created_at": NOW,
+        "request_counts": {"total": 1200, "completed": 431, "failed": 2},
+    },
+    {
+        "id": "batch_done",
+        "status": "completed",
+        "endpoint": "/v1/embeddings",
+        "created_at": NOW - 90_000,
+        "request_counts": {"total": 80, "completed": 78, "failed": 2},
+        "output_file_id": "file-out",
+        "error_file_id": "file-err",
+    },
+    {
+        "id": "batch_bad",
+        "status": "failed",
+        "endpoint": "/v1/chat/completions",
+        "created_at": NOW - 190_000,
+        "request_counts": {"total": 0, "completed": 0, "failed": 0},
+        "errors": {"data": [{"message": "Line 3 is not JSON.", "line": 3}]},
+    },
+]
+FEEDBACK = {
+    "id": "feedback_1",
+    "request_id": "req-9",
+    "rating": "down",
+    "comment": "Not Sydney.",
+    "expected": "Canberra",
+    "messages": [{"role": "user", "content": "What is the capital of Australia?"}],
+    "model": "pilot-small",
+    "owner": "search",
+    "key": "team-search",
+    "created_at": NOW,
+}
+AUDIT = {
+    "id": "audit_1",
+    "at": "2026-11-24T09:12:00Z",
+    "actor": "ops",
+    "actor_owner": "platform",
+    "action": "key.rotate",
+    "target": "team-search",
+    "details": {"graceSeconds": 86_400},
+}
+
+
+def in_use(script: Script, me: dict[str, Any] = ADMIN) -> None:
+    """Makes the scripted gateway one that is in use; its key is `sk-ops`."""
+    script.key = "sk-ops"
+    script.models[1] |= {"ready": False, "reason": "its engine is starting."}
+    script.replies |= {
+        "GET /v1/me": (200, me),
+        "GET /v1/limits": (200, listed(*LEVELS)),
+        "GET /v1/usage": _usage,
+        "GET /v1/keys": (200, listed({**KEY, **{"name": "ops", "role": "admin"}}, KEY)),
+        "GET /v1/owners": (200, listed(OWNER)),
+        "GET /v1/batches": (200, listed(*BATCHES)),
+        "GET /v1/feedback": (200, listed(FEEDBACK)),
+        "GET /v1/audit": (200, listed(AUDIT)),
+        "POST /v1/feedback": (200, {}),
+    }
