@@ -7,6 +7,8 @@ PYTHON ?= python3
 ENGINE ?= $(shell command -v nvidia-smi >/dev/null 2>&1 && echo engine-gpu || echo engine-cpu)
 FILE ?= slipway.yaml
 ARGS ?=
+DURATION ?= 60
+USERS ?= 8
 
 ENVS := .venvs
 UV := $(shell command -v uv 2>/dev/null || echo $(ENVS)/uv/bin/uv)
@@ -105,7 +107,7 @@ test-packages: ## Install what the tests need from the system (apt): browser, No
 	@scripts/system-packages libnuma1 chromium nodejs npm redis-server postgresql prometheus gcc libc6-dev wrk
 
 .PHONY: test
-test: test-packages envs dev ## Everything: lint, unit, integration (real engine), browser.
+test: test-packages envs dev $(ENVS)/loadtest/.ready ## Everything: lint, unit, integration (real engine), browser.
 	@$(MAKE) --no-print-directory lint
 	@SLIPWAY_ENGINE_PYTHON=$(CURDIR)/$(ENGINE_PYTHON) $(DEV)/pytest -v $(ARGS)
 
@@ -118,6 +120,10 @@ bench-packages: ## Install what the benchmark needs from the system (apt): a C c
 .PHONY: bench
 bench: bench-packages $(ENVS)/gateway/.ready $(ENVS)/peer-asgi/.ready $(ENVS)/peer-litellm/.ready $(ENVS)/peer-vllm-router/.ready ## The gateway's speed beside its peers': ARGS="--json FILE"; some 15 minutes on a quiet machine.
 	@$(ENVS)/gateway/bin/python -m loadtests.gateway_overhead $(ARGS)
+
+.PHONY: loadtest
+loadtest: $(ENVS)/loadtest/.ready $(if $(URL),$(ENVS)/gateway/.ready,system envs) ## Locust's users on a Slipway of its own, or on URL=… KEY=…; DURATION=60 (s), USERS=8.
+	@SLIPWAY_ENGINE_PYTHON=$(ENGINE_PYTHON) SLIPWAY_KEY="$(KEY)" $(ENVS)/gateway/bin/python -m loadtests.loadtest --locust $(ENVS)/loadtest/bin/locust --url "$(URL)" --seconds $(DURATION) --users $(USERS) $(ARGS)
 
 .PHONY: profile
 profile: bench-packages dev ## What each part of the gateway costs, by py-spy.

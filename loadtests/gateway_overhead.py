@@ -66,7 +66,7 @@ class Progress:
 
 def main() -> int:
     options = _options()
-    signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(128 + number))  # Leaves no server behind.
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # As Ctrl-C: no server is left behind.
     core, other = cores()
     os.sched_setaffinity(0, {other})
     machine = describe()
@@ -77,7 +77,11 @@ def main() -> int:
         build(folder)
         with upstream(folder, other) as port:
             ground = Ground(core, other, folder, port, options.python)
-            results = _measure(targets, ground, scale)
+            results = Results.of(targets, ground)
+            try:
+                _measure(targets, ground, scale, results)
+            except KeyboardInterrupt:
+                print("Interrupted: what was measured so far", file=sys.stderr)
     report = {
         "command": " ".join(["python -m loadtests.gateway_overhead", *sys.argv[1:]]),
         "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
@@ -110,8 +114,7 @@ def _options() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _measure(targets: list[Target], ground: Ground, scale: Scale) -> Results:
-    results = Results.of(targets, ground)
+def _measure(targets: list[Target], ground: Ground, scale: Scale, results: Results) -> None:
     each_requests = len(scale.connections) * (scale.warm + scale.seconds + 0.5)
     each_streams = sum(scale.events / scale.rate_of(streams) + 1 for streams in scale.connections)
     start = 6.0
@@ -141,7 +144,6 @@ def _measure(targets: list[Target], ground: Ground, scale: Scale) -> Results:
             except CannotRunError as error:
                 result.failure = str(error)
                 print(f"  cannot run: {error}", file=sys.stderr, flush=True)
-    return results
 
 
 def _tell_lost(load: Load) -> None:

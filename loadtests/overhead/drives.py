@@ -130,14 +130,19 @@ class Clients:
         file.write_bytes(sent)
         command = [str(self.folder / "clients"), str(port), str(connections), str(file), *map(str, numbers)]
         before, before_main = cpu_seconds(pids), cpu_seconds(pids[:1])
-        with pinned(command, self.core, stdout=subprocess.PIPE) as process, _peak(pids) as peak:
-            assert process.stdout is not None
-            if process.stdout.readline().strip() != "counting":
-                raise SystemExit("The clients could not begin.")
-            if not numbers[1]:
-                before, before_main = cpu_seconds(pids), cpu_seconds(pids[:1])
-            told = json.loads(process.stdout.read())
-            cpu, cpu_main = cpu_seconds(pids) - before, cpu_seconds(pids[:1]) - before_main
+        process = pinned(command, self.core, stdout=subprocess.PIPE)
+        try:
+            with _peak(pids) as peak:
+                assert process.stdout is not None
+                if process.stdout.readline().strip() != "counting":
+                    raise SystemExit("The clients could not begin.")
+                if not numbers[1]:
+                    before, before_main = cpu_seconds(pids), cpu_seconds(pids[:1])
+                told = json.loads(process.stdout.read())
+                cpu, cpu_main = cpu_seconds(pids) - before, cpu_seconds(pids[:1]) - before_main
+        finally:
+            process.kill()
+            process.communicate()
         causes = {name: told[name] for name in ("refused", "cut", "unanswered", "unconnected", "short")}
         return Load(
             seconds=told["seconds"],
