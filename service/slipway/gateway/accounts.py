@@ -46,8 +46,9 @@ class Accounts:
 
     def limited(self, decision: Decision) -> None:
         """A limit refused a request."""
-        if not decision.never_fits:
-            self.metrics.limited.labels(decision.refused_by).inc()
+        refused = decision.refusal
+        if refused is not None and not refused.never_fits:
+            self.metrics.limited.labels(refused.subject.kind, refused.limit).inc()
 
     def fault(self, exchange: Exchange, error: UpstreamError) -> None:
         """Write what went wrong with an engine; its client is told less."""

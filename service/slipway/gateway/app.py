@@ -17,8 +17,11 @@ from slipway.gateway.api import make_api
 from slipway.gateway.apis import batches as batches_api
 from slipway.gateway.apis import feedback as feedback_api
 from slipway.gateway.apis import files as files_api
+from slipway.gateway.apis import limits as limits_api
 from slipway.gateway.apis import make_caller
+from slipway.gateway.apis import organization_usage as organization_usage_api
 from slipway.gateway.apis import responses as responses_api
+from slipway.gateway.apis import usage as usage_api
 from slipway.gateway.auth import Key
 from slipway.gateway.batches.asking import Asking
 from slipway.gateway.batches.runner import BatchRunner
@@ -26,6 +29,8 @@ from slipway.gateway.catalog import Catalog, Snapshot, Source, StateFolder
 from slipway.gateway.files.store import Files
 from slipway.gateway.frontdoor import ASGIApp, FrontDoor
 from slipway.gateway.limits import LIMIT_HEADERS, InProcessLimits, LimitStore
+from slipway.gateway.limits.contract import nothing_used
+from slipway.gateway.limits.stores import shared_limits
 from slipway.gateway.logs import JSONLog
 from slipway.gateway.messages.handling import Messages
 from slipway.gateway.metrics import Metrics
@@ -42,6 +47,7 @@ from slipway.gateway.usage.gauges import JournalMetrics
 from slipway.gateway.usage.journal import Journal
 from slipway.gateway.usage.process import Task
 from slipway.gateway.usage.records import Recording
+from slipway.gateway.usage.spending import Spending
 
 if TYPE_CHECKING:
     from slipway.gateway.tracing import Tracing
@@ -86,6 +92,8 @@ class Gateway:
     name: str
     """Tells this process apart from other gateways, in leases and usage."""
     recorder: RecorderChild | None
+    always: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
+    """Runs as long as the gateway."""
     background: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
     """Runs as long as the gateway, once the database is there."""
     app: ASGIApp | None = None
@@ -97,6 +105,7 @@ class Gateway:
         loop = asyncio.get_running_loop()
         self.log.gather(loop.call_later)
         self._tasks = [loop.create_task(self._watch()), loop.create_task(self._open_database())]
+        self._tasks += [loop.create_task(self._forever(run)) for run in self.always]
         if self.recorder is not None:
             self._tasks.append(loop.create_task(self.recorder.run()))
 
@@ -120,6 +129,10 @@ class Gateway:
             except Exception as error:
                 self.log.write("error", "source_failed", f"{type(error).__name__}: {error}")
                 await asyncio.sleep(1)
+
+    @staticmethod
+    async def _forever(run: Callable[[], Awaitable[None]]) -> None:
+        await run()
 
     async def _open_database(self) -> None:
         """Bring the database up to date, as often as it takes; requests to models do not wait for it."""
@@ -175,7 +188,20 @@ def make_gateway(
         RelayLimits(settings.attempts, settings.max_queue, settings.queue_timeout),
         on_retry=lambda service, reason: metrics.retries.labels(service, reason).inc(),
     )
-    limits = limits if limits is not None else InProcessLimits(time.monotonic)
+    database = Database(settings.database, seconds=settings.database_timeout)
+    always: list[Callable[[], Awaitable[None]]] = []
+    if limits is None:
+        seed = Spending(database) if settings.usage else nothing_used
+        limits = InProcessLimits(time.monotonic, time.time, seed)
+        if settings.limits_redis_url:
+            limits = shared_limits(
+                settings,
+                seed,
+                log,
+                told=metrics.limits_up.set,
+                fell_back=lambda decision: metrics.limits_fallback.labels(decision).inc(),
+            )
+            always.append(limits.run)
     recorder = _recorder(settings, instance, log) if settings.usage else None
     usage = None
     if recorder is not None:
@@ -201,7 +227,6 @@ def make_gateway(
             settings.poll_interval,
             lambda file, problem: log.write("warning", "state", f"{file}: {problem}", file=file),
         )
-    database = Database(settings.database, seconds=settings.database_timeout)
     gateway = Gateway(
         settings,
         catalog,
@@ -214,6 +239,7 @@ def make_gateway(
         database,
         name=f"gw-{instance}",
         recorder=recorder,
+        always=always,
     )
     catalog.on_change.append(gateway.changed)
     metrics.watch(lambda: catalog.snapshot, relay.balancer.outstanding)
@@ -250,6 +276,9 @@ def make_gateway(
             files_api.router(caller, files),
             batches_api.router(caller, database, _now_us, batches.kick),
             responses_api.router(caller, database, responses),
+            usage_api.router(caller, database, _now_us),
+            organization_usage_api.router(caller, database, _now_us),
+            limits_api.router(caller, lambda: catalog, limits),
             feedback_api.router(caller, database, _now_us, recorded=settings.usage),
         ),
         console=CONSOLE,

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from types import MappingProxyType
+from typing import Any
 
 from slipway.gateway.errors import APIError, invalid_api_key
 from slipway.objects import APIKey, Limits, ModelLimits, Priority, Role
@@ -33,6 +34,8 @@ class Key:
     previous_hash: str | None = None
     """After a rotation: the hash of the plain key before it, good until `previous_until`."""
     previous_until: float = 0.0
+    subjects: dict[str, tuple[Any, tuple[Any, ...]]] = field(default_factory=dict, compare=False, repr=False)
+    """What `limits.subjects_of` remembers, by model."""
     _allowed: dict[str, bool] = field(default_factory=dict)
 
     @classmethod

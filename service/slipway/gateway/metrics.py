@@ -115,7 +115,22 @@ class Metrics:
             registry=registry,
         )
         self.limited = Counter(
-            "slipway_limited", "Requests refused by a key's limit", ("limit",), registry=registry
+            "slipway_limited",
+            "Requests refused by a limit of a key, a key on a model, or an owner",
+            ("subject", "limit"),
+            registry=registry,
+        )
+        self.limits_up = Gauge(
+            "slipway_limits_store_up",
+            "Whether limits are counted where they should be: 0 while Redis is away",
+            registry=registry,
+        )
+        self.limits_up.set(1)
+        self.limits_fallback = Counter(
+            "slipway_limits_fallback",
+            "Requests decided without Redis while it was away: let, refused",
+            ("decision",),
+            registry=registry,
         )
         self.retries = Counter(
             "slipway_upstream_retries",

@@ -19,7 +19,7 @@ from slipway.gateway.auth import Key, authenticate
 from slipway.gateway.catalog import Catalog, Model
 from slipway.gateway.errors import APIError
 from slipway.gateway.exchanges import CLIENT_LEFT, Exchange
-from slipway.gateway.limits import LimitStore, refusal, subjects_of
+from slipway.gateway.limits import LimitStore, Subject, refusal, subjects_of
 from slipway.gateway.logs import JSONLog
 from slipway.gateway.parameters import check
 from slipway.gateway.relay.relay import (
@@ -36,6 +36,7 @@ from slipway.gateway.requests import Head, LeftError, Receive, Scope, Send, drai
 from slipway.gateway.routes import Route
 from slipway.gateway.settings import GatewaySettings
 from slipway.gateway.sinks import Client, ClientSink
+from slipway.objects.money import PER_MILLION
 
 if TYPE_CHECKING:
     from slipway.gateway.tracing import Tracing  # OpenTelemetry is loaded where traces are asked for.
@@ -218,17 +219,13 @@ class Serving:
 
     async def _reserve(self, exchange: Exchange, key: Key, model: Model, body: Body) -> None:
         route = exchange.route.asked
+        subjects = subjects_of(key, model.name, self.catalog.snapshot)
         if route.counts:
             room = route.completion_tokens(body, self.settings.default_completion_tokens)
             prompt = route.prompt_tokens(body)
             if room is None:
-                # A request that sets no bound must not fail for the gateway's guess of it.
-                room = self.settings.default_completion_tokens * (body.get("n") or 1)
-                most = key.limits.tokens_per_minute
-                if most is not None:
-                    room = min(room, max(1, most - prompt))
+                room = self._usual_room(subjects, model, prompt, body.get("n") or 1)
             exchange.reserved_prompt, exchange.reserved_completion = prompt, room
-        subjects = subjects_of(key, model.name, self.catalog.snapshot)
         if not subjects:
             return
         tokens = exchange.reserved_prompt + exchange.reserved_completion
@@ -236,9 +233,23 @@ class Serving:
         decision = await self.limits.reserve(subjects, tokens, cost)
         if decision.reservation is None:
             self.accounts.limited(decision)
-            raise refusal(decision)
+            raise refusal(decision, self.wall())
         exchange.headers = decision.headers()
         exchange.reservation = decision.reservation
+
+    def _usual_room(self, subjects: tuple[Subject, ...], model: Model, prompt: int, choices: int) -> int:
+        """Tokens of an answer whose request sets no bound: it must not fail for the gateway's guess of it."""
+        room = self.settings.default_completion_tokens * choices
+        for subject in subjects:
+            rates = subject.rates
+            for most in (rates.tokens, rates.tokens_day):
+                if most is not None:
+                    room = min(room, max(1, most - prompt))
+            for budget in (rates.day, rates.week, rates.month):
+                if budget is not None and model.prices.completion:
+                    left = budget - model.prices.cost(prompt, 0)
+                    room = min(room, max(1, left * PER_MILLION // model.prices.completion - 1))
+        return room
 
     @staticmethod
     def _ask_for_usage(exchange: Exchange, body: Body) -> bool:

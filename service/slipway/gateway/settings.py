@@ -63,6 +63,17 @@ class GatewaySettings(BaseSettings):
     batch_parallel: int = Field(default=16, ge=1)
     """Requests of one batch under way at the same time; they are served at low priority."""
 
+    # --- limits ---
+    limits_redis_url: str = ""
+    """Redis that gateways share their counters in: `redis://HOST:6379/0`, `rediss://…`, `unix://PATH`;
+    empty: each gateway counts for itself."""
+    limits_on_failure: Literal["fail-open", "fail-closed"] = "fail-open"
+    """While Redis is away: let requests pass under this gateway's own counters, or refuse them with 503."""
+    limits_timeout: float = Field(default=0.25, gt=0)
+    """Seconds that Redis may take to answer before it counts as away."""
+    limits_lease: float = Field(default=30.0, gt=0)
+    """Seconds after which the requests in flight of a gateway that was killed count no more."""
+
     # --- what is told ---
     otlp_endpoint: str = ""
     """Where OpenTelemetry traces go, by OTLP over HTTP: `http://collector:4318`; empty: nowhere."""

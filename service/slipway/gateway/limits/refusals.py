@@ -1,0 +1,72 @@
+"""The error answer for a call that a limit refused: whose limit, how much it is, when to try again."""
+
+from datetime import UTC, datetime
+from math import ceil
+
+from slipway.gateway.errors import APIError, retry_after
+from slipway.gateway.limits.contract import LIMITS, PERIODS, Decision, Subject
+from slipway.objects.money import NANO
+
+_TYPES = {
+    "requests_per_minute": "requests",
+    "tokens_per_minute": "tokens",
+    "max_parallel": "parallel",
+    "tokens_per_day": "tokens",
+}
+
+
+def refusal(decision: Decision, now: float) -> APIError:
+    """The error; `now` is in seconds since 1970."""
+    refused = decision.refusal
+    assert refused is not None  # noqa: S101 - for the type checker
+    subject, limit, headers = refused.subject, refused.limit, decision.headers()
+    most = subject.rates.values[LIMITS.index(limit)]
+    assert most is not None  # noqa: S101 - for the type checker
+    budget = limit.startswith("budget")
+    period = PERIODS.get(limit, "minute")
+    if refused.never_fits:
+        what = f"a budget of ${dollars(most)}" if budget else f"a limit of {most} tokens"
+        return APIError(
+            400,
+            "request_too_large_for_limit",
+            f"This request may use more than {_whose(subject)} ever may: {what} a {period}. "
+            "Shorten the prompt or lower max_tokens.",
+            headers=headers,
+        )
+    seconds = max(1, ceil(refused.retry_after))
+    again = f"Try again in {seconds} second{'s' if seconds != 1 else ''}."
+    if limit in PERIODS:
+        at = datetime.fromtimestamp(round(now + refused.retry_after), UTC)
+        again = f"It begins anew at {at:%Y-%m-%d %H:%M} UTC."
+    match limit:
+        case "requests_per_minute":
+            said = f"{_whose(subject)} may make {most} requests a minute. {again}"
+        case "max_parallel":
+            said = f"{_whose(subject)} may have {most} requests in flight. Wait until one ends."
+        case "tokens_per_minute" | "tokens_per_day":
+            said = f"{_whose(subject)} may use {most} tokens a {period}. {again}"
+        case _:
+            said = f"{_whose(subject)} may spend ${dollars(most)} a {period}; this might exceed it. {again}"
+    return APIError(
+        429,
+        "budget_exceeded" if budget else "rate_limit_exceeded",
+        said[0].upper() + said[1:],
+        kind="insufficient_quota" if budget else _TYPES[limit],
+        headers=[*headers, *retry_after(refused.retry_after)],
+    )
+
+
+def dollars(nano: int) -> str:
+    """Nano-dollars as a decimal string, without trailing zeros."""
+    whole, rest = divmod(nano, NANO)
+    return f"{whole}.{rest:09d}".rstrip("0").rstrip(".")
+
+
+def _whose(subject: Subject) -> str:
+    match subject.kind:
+        case "key":
+            return "this key"
+        case "model":
+            return f"this key on the model `{subject.model}`"
+        case _:
+            return f"the owner `{subject.name}`, with all keys together,"
