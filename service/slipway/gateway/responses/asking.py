@@ -24,6 +24,7 @@ _AS_THEY_ARE = (
     "min_p",
     "top_k",
     "seed",
+    "ignore_eos",
     "stop",
 )
 

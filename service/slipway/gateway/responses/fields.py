@@ -249,6 +249,7 @@ def responses(settings: GatewaySettings) -> Table:
         "min_p": number(0, 1),
         "top_k": integer(-1, 1_000_000),
         "seed": integer(-INT64, INT64),
+        "ignore_eos": boolean(),
         "stop": bounds.stop(),
         # Not offered.
         "access_programs": refused("belongs to OpenAI's own service"),
