@@ -86,6 +86,11 @@ def model_not_ready(name: str, why: str, seconds: float = 5.0) -> APIError:
     )
 
 
+def permission_denied(what: str) -> APIError:
+    """403: the key is good, but this is not for it."""
+    return APIError(403, "permission_denied", f"{what} needs a key with the role `admin`.")
+
+
 def overloaded(why: str, seconds: float = 1.0) -> APIError:
     """503: a bound of the gateway is reached."""
     return APIError(503, "overloaded", why, headers=retry_after(seconds))

@@ -54,7 +54,7 @@ async def test_a_gateway_killed_in_the_middle_of_streams_loses_no_record(
         if started == STREAMS:
             half_way.set()
 
-    there = await place(await start_upstream(script))
+    there = place(await start_upstream(script))
     gateway = there.start()
     port = gateway.port()
     recorder = await until(lambda: recorder_of(gateway), "the recorder")
@@ -91,7 +91,7 @@ async def test_a_gateway_killed_in_the_middle_of_streams_loses_no_record(
 async def test_a_recorder_killed_again_and_again_records_each_request_once(
     start_upstream: StartUpstream, place: StartPlace
 ) -> None:
-    there = await place(await start_upstream())
+    there = place(await start_upstream())
     gateway = there.start()
     port = gateway.port()
     killed = 0
@@ -110,7 +110,7 @@ async def test_a_recorder_killed_again_and_again_records_each_request_once(
 async def test_a_database_that_is_killed_costs_no_request_and_no_record(
     start_upstream: StartUpstream, place: StartPlace, own_postgres: Postgres
 ) -> None:
-    there = await place(await start_upstream(), url=own_postgres.new_database())
+    there = place(await start_upstream(), url=own_postgres.new_database())
     gateway = there.start(database_timeout=2)
     port = gateway.port()
     asked = 0
@@ -142,7 +142,7 @@ async def test_a_database_that_is_killed_costs_no_request_and_no_record(
 async def test_all_killed_at_once_then_started_again(
     start_upstream: StartUpstream, place: StartPlace, own_postgres: Postgres
 ) -> None:
-    there = await place(await start_upstream(), url=own_postgres.new_database())
+    there = place(await start_upstream(), url=own_postgres.new_database())
     asked = 0
     for _ in range(3):
         gateway = there.start()
@@ -165,7 +165,7 @@ async def test_all_killed_at_once_then_started_again(
 async def test_nothing_unrecorded_is_served_when_the_journal_is_full(
     start_upstream: StartUpstream, place: StartPlace, own_postgres: Postgres
 ) -> None:
-    there = await place(await start_upstream(), url=own_postgres.new_database())
+    there = place(await start_upstream(), url=own_postgres.new_database())
     gateway = there.start(usage_journal_max=1 << 20, database_timeout=1)
     port = gateway.port()
     assert (await ask(port)).status == 200

@@ -12,7 +12,7 @@ async def test_a_record_says_who_asked_what_and_what_it_took(
     start_upstream: StartUpstream, place: StartPlace
 ) -> None:
     upstream = await start_upstream()
-    there = await place(upstream, key={"owner": "search"})
+    there = place(upstream, key={"owner": "search"})
     port = there.start().port()
 
     reply = await ask(port)
@@ -47,7 +47,7 @@ async def test_every_way_to_end_leaves_one_record(start_upstream: StartUpstream,
         else:
             exchange.abort()
 
-    there = await place(await start_upstream(script))
+    there = place(await start_upstream(script))
     port = there.start().port()
 
     async with connect(port) as connection:
@@ -81,7 +81,7 @@ async def test_every_way_to_end_leaves_one_record(start_upstream: StartUpstream,
 async def test_a_gateway_that_ends_leaves_no_journal(
     start_upstream: StartUpstream, place: StartPlace
 ) -> None:
-    there = await place(await start_upstream())
+    there = place(await start_upstream())
     gateway = there.start()
     for _ in range(5):
         await ask(gateway.port())
@@ -94,7 +94,7 @@ async def test_a_gateway_that_ends_leaves_no_journal(
 
 
 async def test_records_can_be_turned_off(start_upstream: StartUpstream, place: StartPlace) -> None:
-    there = await place(await start_upstream())
+    there = place(await start_upstream())
     port = there.start(usage=False).port()
 
     assert (await ask(port)).status == 200

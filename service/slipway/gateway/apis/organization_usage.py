@@ -1,0 +1,94 @@
+"""`/v1/organization/usage/…` and `/v1/organization/costs`: OpenAI's reports, for admins."""
+
+from collections.abc import Callable
+from typing import Annotated
+
+from fastapi import APIRouter, Query, Request
+from fastapi.responses import JSONResponse
+
+from slipway.gateway.apis import Caller
+from slipway.gateway.errors import invalid_request, permission_denied
+from slipway.gateway.storage.database import Database
+from slipway.gateway.usage.buckets import COMPLETIONS, COSTS, EMBEDDINGS, WIDTHS, Report, Span, page_of
+from slipway.gateway.usage.reports import Filters
+
+# By width: how many buckets a page has, and may have.
+_PAGES = {"1m": (60, 1440), "1h": (24, 168), "1d": (7, 31)}
+_COST_PAGE = (7, 180)
+_LATEST = 253_402_300_800
+"""Seconds of the year 10000: no later time is meant."""
+
+Seconds = Annotated[int, Query(ge=0, le=_LATEST)]
+
+
+def router(caller: Caller, database: Database, now_us: Callable[[], int]) -> APIRouter:
+    """The routes of OpenAI's usage and costs."""
+    routes = APIRouter(prefix="/v1/organization")
+
+    def add(path: str, report: Report, widths: dict[str, tuple[int, int]]) -> None:
+        @routes.get(path, name=path)
+        async def show(
+            request: Request,
+            start_time: Seconds,
+            end_time: Annotated[int | None, Query(ge=0, le=_LATEST)] = None,
+            bucket_width: str = "1d",
+            limit: Annotated[int | None, Query(ge=1)] = None,
+            page: Annotated[str | None, Query(max_length=32)] = None,
+            batch: bool | None = None,
+        ) -> JSONResponse:
+            who = await caller(request)
+            if who.role != "admin":
+                raise permission_denied("The organization's usage")
+            if bucket_width not in widths:
+                raise invalid_request(f"`bucket_width` takes {', '.join(widths)}.", "bucket_width")
+            usual, most = widths[bucket_width]
+            if limit is not None and limit > most:
+                raise invalid_request(f"`limit` is at most {most} for this bucket_width.", "limit")
+            groups = _several(request, "group_by")
+            for name in groups:
+                if name not in report.groups:
+                    raise invalid_request(
+                        f"`group_by` takes {', '.join(report.groups)}; not `{name}`.", "group_by"
+                    )
+            end = end_time if end_time is not None else now_us() // 1_000_000 + 1
+            span = Span(_begin(start_time, page), end, WIDTHS[bucket_width], limit or usual)
+            filters = Filters(
+                _owners(request),
+                _several(request, "api_key_ids"),
+                (*_several(request, "models"), *_several(request, "line_items")),
+            )
+            return JSONResponse(
+                await database.read(
+                    lambda connection: page_of(connection, report, span, groups, filters, batch)
+                )
+            )
+
+    add("/usage/completions", COMPLETIONS, _PAGES)
+    add("/usage/embeddings", EMBEDDINGS, _PAGES)
+    add("/costs", COSTS, {"1d": _COST_PAGE})
+    return routes
+
+
+def _several(request: Request, name: str) -> tuple[str, ...]:
+    """A list in the query, as OpenAI's clients write it (`name[]`) or plainly repeated."""
+    values = request.query_params.getlist(name) + request.query_params.getlist(f"{name}[]")
+    if len(values) > 100 or any(len(value) > 253 for value in values):
+        raise invalid_request(f"`{name}` takes at most 100 names.", name)
+    return tuple(dict.fromkeys(values))
+
+
+def _owners(request: Request) -> tuple[str, ...]:
+    projects, users = _several(request, "project_ids"), _several(request, "user_ids")
+    if projects and users:
+        both = tuple(name for name in projects if name in users)
+        return both or ("",)  # No owner has an empty name.
+    return projects or users
+
+
+def _begin(start_time: int, page: str | None) -> int:
+    if page is None:
+        return start_time
+    number = page.removeprefix("page_")
+    if not (number.isascii() and number.isdigit() and len(number) < 13):
+        raise invalid_request("`page` must be `next_page` of the page before.", "page")
+    return int(number)
