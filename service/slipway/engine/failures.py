@@ -41,6 +41,15 @@ KNOWN = (
 )
 
 
+class StartError(Exception):
+    """A start that cannot succeed, with its reason known; the message says how to mend it."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        """`reason` is one CamelCase word for machines."""
+        super().__init__(message)
+        self.reason = reason
+
+
 class FirstError(logging.Handler):
     """Remembers the first error with a traceback that this process or one forked from it logged.
 
@@ -65,13 +74,16 @@ class FirstError(logging.Handler):
         return self._memory[:].rstrip(b"\0").decode(errors="replace")
 
 
-def explain(error: BaseException, first: str = "") -> tuple[str, str]:
+def explain(error: BaseException, first: str = "", runtime: str = "vLLM") -> tuple[str, str]:
     """The reason (one CamelCase word) and the sentence for a start that ended with `error`.
 
     Args:
         error: what the engine's own process saw.
         first: what a process forked from it logged first, as `Kind: message`.
+        runtime: what serves the model, as people call it.
     """
+    if isinstance(error, StartError):
+        return error.reason, str(error)
     if isinstance(error, SourceError):
         return re.sub(r"Error$", "", type(error).__name__) or "SourceError", str(error)
     if isinstance(error, OptionsError):
@@ -86,17 +98,17 @@ def explain(error: BaseException, first: str = "") -> tuple[str, str]:
             "DiskFull",
             "The disk is full: free some space, or set SLIPWAY_CACHE to a folder on another disk.",
         )
-    if isinstance(error, ModuleNotFoundError) and error.name == "vllm":
+    if isinstance(error, ModuleNotFoundError) and error.name in ("vllm", "torch", "transformers"):
         return (
-            "VLLMMissing",
-            "vLLM is not installed in this environment: run `make envs` and take "
+            f"{runtime[0].upper()}{runtime[1:]}Missing",
+            f"{runtime} is not installed in this environment: run `make envs` and take "
             "`slipway` from .venvs/engine-cpu or .venvs/engine-gpu, or use an engine image.",
         )
     cause = first or f"{type(error).__name__}: {error}"
     for pattern, reason, mend in KNOWN:
         if re.search(pattern, cause):
-            return reason, f"{mend} vLLM said: {_shorten(cause)}"
-    return "EngineFailed", f"vLLM did not start: {_shorten(cause)} The lines above tell more."
+            return reason, f"{mend} {runtime} said: {_shorten(cause)}"
+    return "EngineFailed", f"{runtime} did not start: {_shorten(cause)} The lines above tell more."
 
 
 def _shorten(text: str, limit: int = 400) -> str:

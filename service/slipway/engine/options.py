@@ -34,7 +34,8 @@ class EngineOptions:
 
     source: str
     name: str
-    task: Literal["generate", "embed"] = "generate"
+    task: Literal["generate", "embed", "classify", "score"] = "generate"
+    runtime: Literal["vllm", "transformers"] = "vllm"
     device: Literal["auto", "cpu", "gpu"] = "auto"
     dtype: str = "auto"
     max_model_len: int | None = None
@@ -47,7 +48,7 @@ class EngineOptions:
     drain_timeout: int = 30
     """Seconds that running requests get to finish after SIGTERM."""
     args: Sequence[str] = ()
-    """More flags for vLLM's server."""
+    """More flags for the runtime."""
 
 
 def check_args(args: Sequence[str]) -> None:
@@ -109,7 +110,8 @@ def vllm_flags(
         flags += ["--tensor-parallel-size", str(options.tensor_parallel)]
     if options.pipeline_parallel > 1:
         flags += ["--pipeline-parallel-size", str(options.pipeline_parallel)]
-    if options.task == "embed":
+    if options.task != "generate":
+        # vLLM finds by the architecture whether such a model gives vectors, labels or scores.
         flags += ["--runner", "pooling"]
     elif tool_parser is not None and not has_flag(options.args, "--tool-call-parser"):
         # Without the schemas pinned, small models write arguments that no parser can read.

@@ -1,24 +1,19 @@
-"""`slipway engine`: fetches the model while vLLM is imported, then runs vLLM's server on it."""
+"""`slipway engine` with vLLM: fetches the model while vLLM is imported, then runs vLLM's server on it."""
 
 import logging
 import os
-import signal
 import sys
-import threading
 import time
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from importlib.util import find_spec
-from pathlib import Path
 from typing import Any
 
 from slipway.engine import reports
 from slipway.engine.draining import SignalCallbacks
 from slipway.engine.environments import engine_environment, find_device, gomp_library, memory_limit
-from slipway.engine.failures import FirstError, explain
+from slipway.engine.failures import FirstError
 from slipway.engine.options import Device, EngineOptions, check_args, vllm_flags
-from slipway.engine.sources import fetch
-from slipway.engine.sources.progress import Progress
+from slipway.engine.starting import Fetch, answer_signals, fail
 from slipway.engine.templates import chat_template, tool_calling
 
 PREPARED = "SLIPWAY_ENGINE_PREPARED"
@@ -29,15 +24,14 @@ def run(options: EngineOptions) -> int:
     reports.configure_logging()
     first_error = FirstError()
     logging.getLogger("vllm").addHandler(first_error)
-    for signum in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(signum, _stop_at_once)
+    answer_signals()
     try:
         check_args(options.args)
         device = find_device(options.device)
         if find_spec("vllm") is None:
             raise ModuleNotFoundError(name="vllm")
         _prepare_process(options, device)
-        fetched = _Fetch(options)
+        fetched = Fetch(options)
         _import_vllm(device)
         model, adapters = fetched.result()
         template = chat_template(model) if options.task == "generate" else None
@@ -65,16 +59,8 @@ def run(options: EngineOptions) -> int:
             return 2
         return 0
     except BaseException as error:
-        return _fail(error, first_error.text)
+        return fail(error, first_error.text)
     return 0
-
-
-def _fail(error: BaseException, first: str = "") -> int:
-    """Report why the start failed; the exit code."""
-    logging.getLogger("slipway.engine").debug("The start failed", exc_info=error)
-    reason, message = explain(error, first)
-    reports.failed(reason, message)
-    return 2 if reason == "WrongArguments" else 1
 
 
 def _prepare_process(options: EngineOptions, device: Device) -> None:
@@ -85,44 +71,6 @@ def _prepare_process(options: EngineOptions, device: Device) -> None:
     added = engine_environment(options, device, os.environ, cpus=cpus, gomp=gomp_library())
     environ = {**os.environ, **added, PREPARED: str(os.getpid())}
     os.execve(sys.executable, [sys.executable, *sys.orig_argv[1:]], environ)  # noqa: S606
-
-
-class _Fetch:
-    """Fetches model and adapters in a thread, as downloads wait for the network and imports for the CPU.
-
-    A source that cannot be had ends the process at once, not after the import.
-    """
-
-    def __init__(self, options: EngineOptions) -> None:
-        self._sources = {"": options.source, **options.adapters}
-        self._paths: dict[str, Path] = {}
-        self._thread = threading.Thread(target=self._run, name="fetch", daemon=True)
-        self._thread.start()
-
-    def _run(self) -> None:
-        try:
-            for name, source in self._sources.items():
-                self._paths[name] = fetch(source, progress=report_fetch).path
-        except BaseException as error:
-            os._exit(_fail(error))
-
-    def result(self) -> tuple[Path, dict[str, Path]]:
-        """The folder of the model and those of the adapters by name."""
-        self._thread.join()
-        paths = dict(self._paths)
-        return paths.pop(""), paths
-
-
-def report_fetch(progress: Progress) -> None:
-    """Pass a fetch's progress on as a line."""
-    reports.progress(
-        progress.stage,
-        progress.message,
-        done=progress.done,
-        total=progress.total,
-        unit=progress.unit,
-        eta_s=progress.eta_s,
-    )
 
 
 def _import_vllm(device: Device) -> None:
@@ -161,29 +109,3 @@ def _serve(flags: Sequence[str]) -> bool:
     loop = Loop()
     uvloop.run(worker(address, listener, args, log_config=None), loop_factory=lambda: loop)
     return loop.drain_begun
-
-
-def _stop_at_once(signum: int, _frame: object) -> None:
-    """End a start that is under way: nothing runs yet that could be drained.
-
-    vLLM's own answer, a KeyboardInterrupt, was seen to be lost while the engine core starts. vLLM puts a
-    handler that drains in this one's place when it serves.
-    """
-    for child in _descendants():
-        with suppress(ProcessLookupError):
-            os.kill(child, signal.SIGKILL)
-    reports.write("stopped", f"Stopped by {signal.Signals(signum).name} before the start was complete")
-    os._exit(0)
-
-
-def _descendants(proc: Path = Path("/proc")) -> list[int]:
-    """The processes below this one, children before grandchildren."""
-    parents: dict[int, list[int]] = {}
-    for stat in proc.glob("[0-9]*/stat"):
-        with suppress(OSError):
-            parent = int(stat.read_text().rpartition(")")[2].split()[1])
-            parents.setdefault(parent, []).append(int(stat.parent.name))
-    found = parents.get(os.getpid(), [])
-    for pid in found:
-        found.extend(parents.get(pid, []))
-    return found

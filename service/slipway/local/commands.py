@@ -4,7 +4,7 @@ import os
 import shutil
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Protocol
 
@@ -12,17 +12,17 @@ from slipway.local.errors import EngineMissingError
 from slipway.objects.engines import engine_args
 from slipway.objects.llmservices import LLMService
 
+_NEEDED = ("slipway", "click", "pydantic", "yaml")
 _FIND = (
-    "import importlib.util as u; "
-    "print(*[name for name in ('slipway', 'click', 'pydantic', 'yaml', 'vllm') if u.find_spec(name) is None])"
+    "import sys, importlib.util as u; print(*[name for name in sys.argv[1:] if u.find_spec(name) is None])"
 )
 
 
 class Commands(Protocol):
     """The command lines of a local run."""
 
-    def check(self) -> None:
-        """Raises EngineMissingError if engines cannot be started at all."""
+    def check(self, runtimes: Collection[str]) -> None:
+        """Raises EngineMissingError if engines of `runtimes` cannot be started at all."""
 
     def gateway(self, host: str, port: int, state: Path) -> list[str]: ...
 
@@ -41,7 +41,7 @@ class Installed:
         chosen = self._chosen or sys.executable
         self.python = os.path.abspath(chosen) if "/" in chosen else shutil.which(chosen) or chosen  # noqa: PTH100
 
-    def check(self) -> None:
+    def check(self, runtimes: Collection[str]) -> None:
         mend = (
             "make the engines' environment with `make envs`, and set SLIPWAY_ENGINE_PYTHON to its bin/python"
         )
@@ -49,7 +49,7 @@ class Installed:
         whose = f"The engines' interpreter {self.python} ({source} SLIPWAY_ENGINE_PYTHON)"
         try:
             answer = subprocess.run(
-                [self.python, "-c", _FIND],
+                [self.python, "-c", _FIND, *_NEEDED, *sorted(runtimes)],
                 stdin=subprocess.DEVNULL,
                 capture_output=True,
                 text=True,
@@ -74,7 +74,7 @@ class Installed:
         ]
 
     def engine(self, service: LLMService, port: int) -> list[str]:
-        # engine_args may end with `-- FLAGS` for vLLM, so the address goes first.
+        # engine_args may end with `-- FLAGS` for the runtime, so the address goes first.
         address = ["--host", "127.0.0.1", "--port", str(port)]
         return [self.python, "-m", "slipway", "engine", *address, *engine_args(service)]
 

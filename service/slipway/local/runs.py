@@ -48,12 +48,18 @@ def ready_lines(status: dict[str, Any], loaded: Loaded, applied: Applied) -> lis
 
 def curl_line(base: str, key: str, model: str, task: str) -> str:
     """A first call that can be pasted into a shell."""
-    if task == "generate":
-        path = "/v1/chat/completions"
-        ask = [{"role": "user", "content": "What is the capital of France?"}]
-        body: dict[str, Any] = {"model": model, "messages": ask, "temperature": 0, "stream": True}
-    else:
-        path, body = "/v1/embeddings", {"model": model, "input": "A sentence to embed."}
+    question = "What is the capital of France?"
+    asks: dict[str, tuple[str, dict[str, Any]]] = {
+        "generate": (
+            "/v1/chat/completions",
+            {"messages": [{"role": "user", "content": question}], "temperature": 0, "stream": True},
+        ),
+        "embed": ("/v1/embeddings", {"input": "A sentence to embed."}),
+        "classify": ("/v1/classify", {"input": "A sentence to label."}),
+        "score": ("/v1/score", {"text_1": question, "text_2": ["Paris is.", "The sea is deep."]}),
+    }
+    path, more = asks[task]
+    body = {"model": model, **more}
     headers = [f"Authorization: Bearer {key}", "Content-Type: application/json"]
     argv = ["curl", "-sN", base + path, *(part for header in headers for part in ("-H", header))]
     return shlex.join([*argv, "-d", json.dumps(body)])
@@ -73,8 +79,8 @@ def begin(state: StateFolder, commands: Commands, settings: Settings, loaded: Lo
     for left in leftovers(state):
         say(f"Killed {left.name}, left by an earlier run that was killed.")
     require_free(settings.host, settings.port)
-    if any(service.spec.replicas for service in loaded.services):
-        commands.check()
+    if runtimes := {each.spec.engine.runtime for each in loaded.services if each.spec.replicas}:
+        commands.check(runtimes)
     applied = apply(state, loaded, utc_now())
     with state.explained():
         # Nothing of the last run is true any more.

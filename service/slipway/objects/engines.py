@@ -7,6 +7,7 @@ def engine_args(service: LLMService) -> list[str]:
     """The arguments of `slipway engine` that serve `service`; address and port are the caller's to add."""
     model, engine = service.spec.model, service.spec.engine
     args = ["--source", model.source, "--name", service.served_name, "--task", model.task]
+    args += ["--runtime", engine.runtime]
     args += ["--device", engine.device, "--dtype", engine.dtype]
     if engine.max_model_len is not None:
         args += ["--max-model-len", str(engine.max_model_len)]

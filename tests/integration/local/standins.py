@@ -20,6 +20,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Collection
+
     from slipway.objects.llmservices import LLMService
 
 ME = str(Path(__file__).absolute())
@@ -28,7 +30,7 @@ ME = str(Path(__file__).absolute())
 class StandIns:
     """The command lines of this file's roles."""
 
-    def check(self) -> None:
+    def check(self, runtimes: "Collection[str]") -> None:
         if os.environ.get("STANDIN_NO_ENGINE"):
             from slipway.local.errors import EngineMissingError
 

@@ -49,11 +49,11 @@ def test_an_interpreter_that_cannot_run_engines_is_refused(
         python.write_text(f"#!/bin/sh\n{script}\n")
         python.chmod(0o755)
     with pytest.raises(EngineMissingError, match=said):
-        Installed({"SLIPWAY_ENGINE_PYTHON": str(python)}).check()
+        Installed({"SLIPWAY_ENGINE_PYTHON": str(python)}).check({"vllm"})
 
 
 def test_an_interpreter_with_all_that_an_engine_needs_is_taken(tmp_path: Path) -> None:
     python = tmp_path / "python"
     python.write_text("#!/bin/sh\necho\n")
     python.chmod(0o755)
-    Installed({"SLIPWAY_ENGINE_PYTHON": str(python)}).check()
+    Installed({"SLIPWAY_ENGINE_PYTHON": str(python)}).check({"vllm"})
