@@ -129,6 +129,12 @@ loadtest: $(ENVS)/loadtest/.ready $(if $(URL),$(ENVS)/gateway/.ready,system envs
 profile: bench-packages dev ## What each part of the gateway costs, by py-spy.
 	@$(DEV)/python -m loadtests.gateway_profile $(ARGS)
 
+MINUTES ?= 10
+
+.PHONY: soak
+soak: test-packages dev ## Ten minutes (MINUTES=N) of traffic while engines, gateways, Redis and database fail.
+	@cd tests && ../$(DEV)/python -m soak.run --minutes $(MINUTES) $(ARGS)
+
 .PHONY: clean
 clean: ## Remove the environments and caches of this checkout (models stay in their cache).
 	@rm -rf $(ENVS) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache tests/integration/node/node_modules
