@@ -14,6 +14,8 @@ COMMANDS = {
     "chat": ("slipway.cli.chat", "Talk to a served model; the answer streams."),
     "models": ("slipway.cli.models", "List the models a key may call."),
     "key": ("slipway.cli.key", "Create, list and revoke API keys."),
+    "usage": ("slipway.cli.usage", "Show what was used and what it cost; prove that the sums agree."),
+    "explain": ("slipway.cli.explain", "Tell where a request's time went, and why it failed."),
     "engine": ("slipway.cli.engine", "Run one engine: fetch a model and serve it with vLLM."),
     "gateway": ("slipway.cli.gateway", "Run the gateway: OpenAI-compatible API, auth, limits, console."),
     "completion": ("slipway.cli.completion", "Print the completion script of a shell."),
