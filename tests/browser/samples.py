@@ -78,15 +78,15 @@ def level(
     limit: str, most: int | str, used: int | str, remaining: int | str, **fields: Any
 ) -> dict[str, Any]:
     """A level of a limit."""
-    subject = {"kind": "key", "subject": "team-search"}
-    return {**subject, "limit": limit, "max": most, "used": used, "remaining": remaining, **fields}
+    subject = {"subject": "key", "name": "team-search", "model": None}
+    return {**subject, "limit": limit, "amount": most, "used": used, "remaining": remaining, **fields}
 
 
 LEVELS = [
     level("requests_per_minute", 120, 37, 83, resets_at=NOW + 40),
-    level("tokens_per_day", 2_000_000, 2_000_000, 0, resets_at=NOW + 7200, kind="owner", subject="search"),
+    level("tokens_per_day", 2_000_000, 2_000_000, 0, resets_at=NOW + 7200, subject="owner", name="search"),
     level("budget_month", "50", "41.5", "8.5", resets_at=NOW + 500_000),
-    level("max_parallel", 8, 0, 8, resets_at=None, kind="model", subject="pilot-large"),
+    level("max_parallel", 8, 0, 8, resets_at=None, subject="model", model="pilot-large"),
 ]
 BATCHES = [
     {

@@ -1,4 +1,4 @@
-"""Conversations: kept in the browser, found again, branched, exported and imported; what stands under an answer."""
+"""Conversations: kept in the browser, found, branched, exported, imported; what stands under an answer."""
 
 import json
 from pathlib import Path

@@ -91,7 +91,10 @@ export const page = {
       const text =
         'Requests that run are finished; those that wait are not begun. What is done can still be read.';
       if (!(await confirm({ title: 'Cancel this batch?', text, button: 'Cancel the batch' }))) return;
-      await report(() => callJson(`v1/batches/${encodeURIComponent(id)}/cancel`, { method: 'POST' }));
+      await report(async () => {
+        await callJson(`v1/batches/${encodeURIComponent(id)}/cancel`, { method: 'POST' });
+        announce('The batch is being cancelled.');
+      });
       await reload();
     };
     const create = async () => {

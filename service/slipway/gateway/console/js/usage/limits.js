@@ -5,9 +5,10 @@ import { count, dollars, fromNow } from '../ui/format.js';
 import { badge } from '../ui/blocks.js';
 
 /**
- * A level of `GET /v1/limits`.
- * @typedef {{kind: 'key' | 'model' | 'owner', subject: string, limit: string, max: number | string,
- *   used: number | string, remaining: number | string, resets_at: number | null}} Level
+ * A level of `GET /v1/limits`; money in US dollars as decimal strings.
+ * @typedef {{subject: 'key' | 'model' | 'owner', name: string, model: string | null, limit: string,
+ *   amount: number | string, used: number | string, remaining: number | string, resets_at: number | null}} Level
+ *   resets_at: seconds since 1970
  */
 
 /** @type {Record<string, {title: string, money?: boolean}>} */
@@ -21,7 +22,11 @@ const NAMES = {
   budget_month: { title: 'Budget of the month', money: true },
 };
 
-const SUBJECTS = { key: 'this key', model: 'this key, on the model', owner: 'everyone of the owner' };
+/** Whom a limit holds for, in words. @param {Level} level */
+function whose({ subject, name, model }) {
+  if (subject === 'owner') return `all keys of ${name} together`;
+  return model ? `this key, on the model ${model}` : 'this key';
+}
 
 /**
  * @param {Level} level
@@ -30,16 +35,15 @@ const SUBJECTS = { key: 'this key', model: 'this key, on the model', owner: 'eve
 export function meter(level, now) {
   const { title, money = false } = NAMES[level.limit] ?? { title: level.limit.replaceAll('_', ' ') };
   const show = (/** @type {number | string} */ value) => (money ? dollars(value) : count(Number(value)));
-  const part = Number(level.max) > 0 ? Number(level.used) / Number(level.max) : 0;
+  const part = Number(level.amount) > 0 ? Number(level.used) / Number(level.amount) : 0;
   const state = part >= 1 ? 'bad' : part >= 0.8 ? 'warn' : 'good';
-  const whose =
-    level.kind === 'key' ? SUBJECTS.key : `${SUBJECTS[level.kind] ?? level.kind} ${level.subject}`;
+  const who = whose(level);
   const bar = /** @type {HTMLMeterElement} */ (
     make('progress', {
       className: `meter meter-${state}`,
       max: 1,
       value: Math.min(part, 1),
-      'aria-label': `${title}, ${whose}`,
+      'aria-label': `${title}, ${who}`,
     })
   );
   const resets = level.resets_at ? fromNow(level.resets_at - now / 1000) : '';
@@ -47,12 +51,12 @@ export function meter(level, now) {
     'li',
     { className: 'limit' },
     make('h3', {}, title),
-    make('p', { className: 'hint' }, `For ${whose}`),
+    make('p', { className: 'hint' }, `For ${who}`),
     make(
       'p',
       { className: 'limit-left' },
       make('b', {}, show(level.remaining)),
-      `left of ${show(level.max)}`,
+      `left of ${show(level.amount)}`,
       part >= 1 ? badge('bad', 'Used up') : part >= 0.8 ? badge('warn', 'Low') : null,
     ),
     bar,

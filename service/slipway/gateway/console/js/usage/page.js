@@ -8,16 +8,21 @@ import { count, dollars, short } from '../ui/format.js';
 import { table } from '../ui/tables.js';
 import { lastDays, METRICS, seriesOf, sumOf, totalsOf } from './figures.js';
 import { meter } from './limits.js';
+import { requestLookUp } from './request.js';
 
 const LIMITS_EVERY_MS = 5000;
 
 /** @type {import('../app.js').Page} */
 export const page = {
   title: 'Usage',
-  mount(root, { session }) {
+  mount(root, { session, route }) {
     const limits = make('div');
     const usage = make('div');
-    root.append(section('Limits', { hint: 'What may be used, and what is left of it now.' }, limits), usage);
+    root.append(
+      section('Limits', { hint: 'What may be used, and what is left of it now.' }, limits),
+      usage,
+      requestLookUp(route.query.get('request') ?? ''),
+    );
     const refresh = () => fill(limits, loadLimits, showLimits);
     refresh();
     const timer = setInterval(() => {
