@@ -2,12 +2,12 @@
 
 import http.client
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import urlencode, urlsplit
 
 import click
 
@@ -55,6 +55,16 @@ class Gateway:
         """The pieces of the answer's text as they come."""
         with self._call("POST", "/v1/chat/completions", body | {"stream": True}) as answer:
             yield from answer.deltas()
+
+    def get(self, path: str, query: Sequence[tuple[str, str]] = ()) -> Any:
+        """The JSON that a path answers with."""
+        with self._call("GET", f"{path}?{urlencode(query)}" if query else path) as answer:
+            return answer.json()
+
+    def metrics(self) -> str:
+        """Prometheus' text."""
+        with self._call("GET", "/metrics") as answer:
+            return answer.text()
 
     def _call(self, method: str, path: str, body: dict[str, Any] | None = None) -> "Answer":
         parts = urlsplit(self.url if "://" in self.url else f"http://{self.url}")
@@ -110,6 +120,13 @@ class Answer:
     def json(self) -> Any:
         try:
             return json.loads(self._response.read())
+        except (OSError, ValueError, http.client.HTTPException):
+            raise click.ClickException("The gateway's answer cannot be read: is this a gateway?") from None
+
+    def text(self) -> str:
+        """The whole answer."""
+        try:
+            return self._response.read().decode()
         except (OSError, ValueError, http.client.HTTPException):
             raise click.ClickException("The gateway's answer cannot be read: is this a gateway?") from None
 

@@ -16,6 +16,12 @@ def nano_dollars(amount: str) -> int:
     return int((Decimal(amount) * NANO).to_integral_value())
 
 
+def dollars(nano: int) -> str:
+    """Nano-dollars as a decimal string of dollars, exact and as short as it can be: `0.0012`."""
+    whole, part = divmod(nano, NANO)
+    return f"{whole}.{part:09d}".rstrip("0").rstrip(".")
+
+
 def _in_range(amount: str) -> str:
     if Decimal(amount) > 1_000_000:
         raise ValueError("must be at most 1000000 dollars")

@@ -7,8 +7,9 @@ wait for nobody.
 
 import asyncio
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -87,10 +88,13 @@ def _begin_sqlite(connection: Connection) -> None:
     connection.exec_driver_sql("BEGIN" if reads else "BEGIN IMMEDIATE")
 
 
-def _begin_reading(connection: Connection) -> None:
-    """Let all queries of the transaction see the same moment."""
-    if connection.dialect.name == "postgresql":
-        connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+@contextmanager
+def reading(engine: Engine) -> Iterator[Connection]:
+    """A transaction whose queries all see the same moment, and that waits for no writer."""
+    with engine.connect().execution_options(**{_ONLY_READS: True}) as connection, connection.begin():
+        if engine.dialect.name == "postgresql":
+            connection.exec_driver_sql("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+        yield connection
 
 
 def migrate(engine: Engine) -> None:
@@ -162,8 +166,7 @@ class Database:
             return work(connection)
 
     def _look(self, work: Callable[[Connection], T]) -> T:
-        with self.engine.connect().execution_options(**{_ONLY_READS: True}) as connection, connection.begin():
-            _begin_reading(connection)
+        with reading(self.engine) as connection:
             return work(connection)
 
     def _ended(self, future: "asyncio.Future[Any]") -> None:

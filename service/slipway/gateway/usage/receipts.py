@@ -8,7 +8,7 @@ from typing import Any
 from sqlalchemy import ColumnElement, Connection, Table, func, select
 
 from slipway.gateway.usage.reports import day_number, day_of, summed, sums_of
-from slipway.gateway.usage.rows import first_id
+from slipway.gateway.usage.rows import first_id, started_us
 from slipway.gateway.usage.tables import DAY_US, SUMS, usage_days, usage_journals, usage_records
 
 Sums = dict[str, int]
@@ -66,11 +66,11 @@ def _first_day_of_records(connection: Connection, first: int) -> int | None:
     oldest = connection.scalar(select(func.min(usage_records.c.id)))
     if oldest is None:
         return None
-    day = int(oldest[:13], 16) // DAY_US
-    if first > day:
-        return first
+    day = started_us(oldest) // DAY_US
     earlier = connection.scalar(select(func.min(usage_days.c.day)))
-    return day if earlier is None or earlier >= day else day + 1
+    deleted_before = first <= day and earlier is not None and earlier < day
+    # Deletion goes on from the oldest: that day may be half gone.
+    return day + 1 if deleted_before else first
 
 
 def _gateway(connection: Connection, counted: Counted) -> dict[str, Any]:

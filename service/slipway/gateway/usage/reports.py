@@ -9,7 +9,7 @@ from sqlalchemy import Column, ColumnElement, Connection, RowMapping, Select, Ta
 
 from slipway.gateway.usage.rows import POINTS
 from slipway.gateway.usage.tables import SUMS, usage_days, usage_records
-from slipway.objects.money import NANO
+from slipway.objects.money import dollars
 
 GROUPS = ("day", "owner", "key", "model", "served_model", "revision", "operation")
 """What sums can be parted by."""
@@ -27,12 +27,6 @@ def day_number(day: date) -> int:
 def day_of(number: int) -> date:
     """The day with this number."""
     return _FIRST + timedelta(days=number)
-
-
-def dollars(nano: int) -> str:
-    """Nano-dollars as a decimal string of dollars, exact: `0.0012`."""
-    whole, part = divmod(nano, NANO)
-    return f"{whole}.{part:09d}".rstrip("0").rstrip(".")
 
 
 @dataclass(frozen=True, slots=True)
