@@ -17,8 +17,8 @@ from slipway.gateway.relay.transport import BadAnswerError, TruncatedError, Upst
 
 _LARGEST_ERROR = 65_536
 """Bytes of an engine's error that are read."""
-_STREAM: Headers = [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
-_EVENTS = b"text/event-stream; charset=utf-8"
+STREAM: Headers = [(b"cache-control", b"no-cache"), (b"x-accel-buffering", b"no")]
+EVENTS = b"text/event-stream; charset=utf-8"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +83,7 @@ class Answering:
                     self.accounts.close(exchange)
                 if passed:
                     if not exchange.begun:
-                        await self._begin(exchange, _EVENTS, _STREAM)
+                        await self._begin(exchange, EVENTS, STREAM)
                     await sink.write(passed, more=True)
                 if events.failed:
                     raise BadAnswerError("the engine reported an error in its stream")

@@ -276,9 +276,12 @@ def _kept_responses() -> Schema:
     errors = (401, 404, 503)
     cancel = _get("End a response in the background", response, *errors, secured=True)
     listed = _get("List what a response was made from", _json(conversations.LIST), *errors, secured=True)
+    shown = _get("Show or follow a response", response, *errors, secured=True)
+    events = {"text/event-stream": {"schema": conversations.STREAMS["/v1/responses"]}}
+    shown["responses"]["200"]["content"] = response | events
     paths = {
         "/v1/responses/{response}": {
-            "get": _get("Show a response", response, *errors, secured=True),
+            "get": {**shown, "parameters": conversations.FOLLOWING},
             "delete": _get("Delete a response", _json(conversations.DELETED), *errors, secured=True),
         },
         "/v1/responses/{response}/cancel": {"post": cancel},

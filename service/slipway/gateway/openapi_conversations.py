@@ -135,6 +135,14 @@ ID: Schema = {
     "required": True,
     "schema": {"type": "string", "minLength": 1},
 }
+FOLLOWING: list[Schema] = [
+    {"name": "stream", "in": "query", "schema": {"type": "boolean"}},
+    {
+        "name": "starting_after",
+        "in": "query",
+        "schema": {"type": "integer", "minimum": -1, "maximum": 2**31 - 1},
+    },
+]
 PAGING: list[Schema] = [
     {"name": "after", "in": "query", "schema": {"type": "string", "maxLength": 128}},
     {"name": "limit", "in": "query", "schema": {"type": "integer", "minimum": 1, "maximum": 100}},

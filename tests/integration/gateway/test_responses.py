@@ -286,6 +286,78 @@ async def test_any_gateway_cancels_and_the_engine_stops(
             await maker.until(lambda: maker.outstanding(upstream) == 0)
 
 
+async def test_a_stream_from_the_background_can_be_left_and_followed_from_any_gateway(
+    start: Start, start_upstream: StartUpstream, tmp_path: Path
+) -> None:
+    go_on = asyncio.Event()
+
+    async def script(exchange: Exchange) -> None:
+        await exchange.begin_stream()
+        await exchange.event(chunk("On"))
+        await go_on.wait()
+        for word in ("ce", " upon"):
+            await exchange.event(chunk(word))
+        await exchange.end_stream()
+
+    upstream = await start_upstream(script)
+    url = f"sqlite:///{tmp_path / 'both.db'}"
+    maker = await ready(start, upstream, database_url=url)
+    other = await ready(start, upstream, database_url=url)
+    async with client(maker.port) as api, client(other.port) as follower:
+        stream = await api.responses.create(model="m", input="a", background=True, stream=True)
+        seen = []
+        async for event in stream:
+            seen.append(event)
+            if event.type == "response.output_text.delta":
+                break
+        await stream.close()
+        assert event.sequence_number == len(seen) - 1
+        first = seen[0]
+        assert first.type == "response.created"
+        assert maker.outstanding(upstream) == 1
+        rest = await follower.responses.retrieve(
+            first.response.id, stream=True, starting_after=event.sequence_number
+        )
+        go_on.set()
+        seen += [each async for each in rest]
+        assert [each.sequence_number for each in seen] == list(range(len(seen)))
+        last = seen[-1]
+        assert last.type == "response.completed"
+        assert last.response.output_text == "Once upon"
+        again = [each async for each in await api.responses.retrieve(first.response.id, stream=True)]
+        assert again == seen
+        with contextlib.closing(sqlite3.connect(tmp_path / "both.db")) as connection, connection:
+            connection.execute("DELETE FROM response_events")  # As happens after an hour.
+        late = [each async for each in await follower.responses.retrieve(first.response.id, stream=True)]
+        assert [each.type for each in late] == ["response.completed"]
+        upstream.script = behave
+        plain = await api.responses.create(model="m", input="a")
+        with pytest.raises(openai.BadRequestError, match="background"):
+            await api.responses.retrieve(plain.id, stream=True)
+
+
+async def test_following_ends_with_a_response_that_fails_or_is_cancelled(
+    start: Start, start_upstream: StartUpstream
+) -> None:
+    async def refuse(exchange: Exchange) -> None:
+        await exchange.answer({"error": {"message": "The prompt is too long."}}, 400)
+
+    upstream = await start_upstream(refuse)
+    gateway = await ready(start, upstream)
+    async with client(gateway.port) as api:
+        stream = await api.responses.create(model="m", input="a", background=True, stream=True)
+        assert [event.type async for event in stream] == ["response.failed"]
+        upstream.script = hang
+        stream = await api.responses.create(model="m", input="a", background=True, stream=True)
+        kinds = []
+        async for event in stream:
+            kinds.append(event.type)
+            if event.type == "response.created":
+                await api.responses.cancel(event.response.id)
+        assert kinds[0] == "response.created"
+        assert "response.completed" not in kinds
+
+
 async def test_a_client_that_leaves_cancels_what_it_waited_for(
     start: Start, start_upstream: StartUpstream
 ) -> None:
@@ -383,8 +455,8 @@ async def test_what_is_old_is_deleted_in_batches_but_not_what_is_gone_on_from(
     with contextlib.closing(sqlite3.connect(database)) as connection, connection:
         for number in range(BATCH + 5):
             connection.execute(
-                "INSERT INTO responses SELECT ?, owner, key, status, background, previous, created_us, 1,"
-                " gateway, lease_until_us, size, input, response FROM responses WHERE id = ?",
+                "INSERT INTO responses SELECT ?, owner, key, status, background, stream, previous,"
+                " created_us, 1, gateway, lease_until_us, size, input, response FROM responses WHERE id = ?",
                 (f"old{number}", first.id),
             )
     later = await ready(start, upstream, database_url=f"sqlite:///{database}")  # Which looks as it starts.

@@ -3,11 +3,12 @@
 from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
-from fastapi.responses import JSONResponse
+from fastapi.responses import JSONResponse, Response, StreamingResponse
 
 from slipway.gateway.apis import Caller, page
 from slipway.gateway.errors import invalid_request
 from slipway.gateway.responses import store
+from slipway.gateway.responses.background import follow
 from slipway.gateway.responses.handling import Responses
 from slipway.gateway.storage.database import Database
 
@@ -21,14 +22,21 @@ def router(caller: Caller, database: Database, responses: Responses) -> APIRoute
         response: str,
         request: Request,
         stream: bool = False,
-    ) -> JSONResponse:
+        starting_after: Annotated[int, Query(ge=-1, le=2**31 - 1)] = -1,
+    ) -> Response:
         key = await caller(request)
-        if stream:
-            raise invalid_request(
-                "`stream` is not offered here: GET the response until it has ended.", "stream"
-            )
         row = await database.run(lambda connection: store.row_of(connection, response, key.owner))
-        return JSONResponse(store.shown(row))
+        if not stream:
+            return JSONResponse(store.shown(row))
+        if not row.stream:
+            raise invalid_request(
+                "`stream` needs a response that was asked for with `background: true` and `stream: true`.",
+                "stream",
+            )
+        events = follow(database, response, key.owner, starting_after)
+        return StreamingResponse(
+            events, media_type="text/event-stream", headers={"cache-control": "no-cache"}
+        )
 
     @routes.delete("/v1/responses/{response}")
     async def delete(response: str, request: Request) -> JSONResponse:

@@ -14,6 +14,7 @@ from typing import Any
 
 import orjson
 
+from slipway.gateway.answering import EVENTS, STREAM
 from slipway.gateway.auth import Key
 from slipway.gateway.chat.checking import checked
 from slipway.gateway.chat.ids import new_id
@@ -25,10 +26,10 @@ from slipway.gateway.messages.answers import TokenCount
 from slipway.gateway.relay.relay import ClientGoneError
 from slipway.gateway.responses import asking, store
 from slipway.gateway.responses.answers import Response, ResponseTranslation, begun, failed
+from slipway.gateway.responses.background import Outcome, follow, refusal
 from slipway.gateway.responses.items import Item, normal
 from slipway.gateway.responses.store import Bounds
 from slipway.gateway.serving import Body, Serving
-from slipway.gateway.sinks import CollectingSink
 from slipway.gateway.storage.database import Database
 
 LEASE = 30.0
@@ -37,17 +38,10 @@ LOOK = 1.0
 """Seconds between two looks at whether responses in the background are still wanted."""
 SWEEP = 10.0
 """Seconds between two looks for responses that were left behind or have expired."""
+EVENTS_KEPT = 3600.0
+"""Seconds after its begin that the events of a response which has ended can be followed again."""
 _ENDED_BY_GATEWAY = "The gateway that made this response has ended. Ask again."
 _CODES = {429: "rate_limit_exceeded", 400: "invalid_prompt", 413: "invalid_prompt"}
-
-
-class Outcome(CollectingSink):
-    """What came of a response in the background; the answer itself is the translation's to keep."""
-
-    async def write(self, data: bytes, *, more: bool) -> None:
-        """See Sink.write."""
-        if self.status != 200:
-            await super().write(data, more=more)
 
 
 @dataclass(slots=True)
@@ -57,6 +51,8 @@ class Making:
     translation: ResponseTranslation
     items: list[Item]
     key: Key
+    stream: bool = False
+    """Others may follow its events."""
     kept: bool = False
     """It is in the database."""
     ended: bool = False
@@ -83,19 +79,16 @@ class Responses:
         stored, background = asked.get("store", True), asked.get("background", False)
         if background and not stored:
             raise invalid_request("`background` needs `store: true`.", "background")
-        if background and asked.get("stream"):
-            raise invalid_request(
-                "`stream` cannot be combined with `background`: GET the response by its id.", "stream"
-            )
         key = _key(exchange)
         items = normal(asked["input"])
         before = await self._before(asked, key)
         most = self.serving.most_tokens(asked["model"])
         chat = asking.chat(asked, [*before, *items], most, self.bounds.links)
         response = begun(new_id("resp"), asked, "queued" if background else "in_progress", self.wall())
-        making = Making(ResponseTranslation(response, _keep_nothing, self.wall), items, key)
+        translation = ResponseTranslation(response, _keep_nothing, self.wall)
+        making = Making(translation, items, key, stream=background and asked.get("stream", False))
         if stored:
-            making.translation.keep = lambda ended: self._keep(making, ended)
+            translation.keep = lambda ended: self._keep(making, ended)
         if background:
             await self._begin(exchange, making, chat)
         else:
@@ -165,6 +158,7 @@ class Responses:
                 owner=making.key.owner,
                 key=making.key.name,
                 gateway=self.gateway,
+                stream=making.stream,
                 now_us=now_us,
                 expires_us=now_us + int(self.keep_for * 1e6),
                 lease_until_us=now_us + int(LEASE * 1e6),
@@ -205,18 +199,40 @@ class Responses:
         # So that an answer may take longer than an engine's first byte, and what there is of it is kept.
         chat |= {"stream": True, "stream_options": {"include_usage": True}}
         admitted = asyncio.get_running_loop().create_future()
-        sink = Outcome()
+        name = response["id"]
+        sink = Outcome(
+            (lambda told: self.database.run(lambda connection: store.record(connection, name, told)))
+            if making.stream
+            else None
+        )
         task = asyncio.create_task(self._in_background(exchange, making, chat, sink, admitted))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
         await asyncio.wait((task, admitted), return_when=asyncio.FIRST_COMPLETED)
         if not admitted.done():
-            raise _refusal(sink)
+            raise refusal(sink)
         exchange.model, exchange.status, exchange.begun = chat["model"], 200, True
         self.serving.accounts.close(exchange)
+        if making.stream:
+            await self._follow(exchange, making)
+            return
         length = (b"content-length", b"%d" % len(queued))
         await exchange.sink.begin(200, [JSON, length, (b"x-request-id", exchange.head.request_id)])
         await exchange.sink.write(queued, more=False)
+
+    async def _follow(self, exchange: Exchange, making: Making) -> None:
+        """Pass the events on; a client that leaves ends that and not the response."""
+        exchange.stream = True
+        left = asyncio.Event()
+        exchange.sink.on_leave(left.set)
+        identity = (b"x-request-id", exchange.head.request_id)
+        await exchange.sink.begin(200, [(b"content-type", EVENTS), identity, *STREAM])
+        name = making.translation.response["id"]
+        async for told in follow(self.database, name, making.key.owner, -1):
+            if left.is_set():
+                raise ClientGoneError
+            await exchange.sink.write(told, more=True)
+        await exchange.sink.write(b"", more=False)
 
     async def _in_background(
         self,
@@ -265,6 +281,7 @@ class Responses:
         def sweep(connection: Any) -> int:
             for response in store.abandoned(connection, now_us):
                 store.end(connection, failed(response, "server_error", _ENDED_BY_GATEWAY))
+            store.forget_events(connection, now_us - int(EVENTS_KEPT * 1e6))
             return store.expire(connection, now_us)
 
         while await self.database.run(sweep) == store.BATCH:
@@ -294,20 +311,6 @@ async def _keep_nothing(response: Response) -> None:
 def _key(exchange: Exchange) -> Key:
     assert exchange.key is not None  # noqa: S101 - for the type checker; serving has identified it
     return exchange.key
-
-
-def _refusal(sink: Outcome) -> APIError:
-    """The error with which serving refused a request, to be told to whoever asked."""
-    told = orjson.loads(sink.body)["error"] if sink.body else {}
-    headers = [pair for pair in sink.headers if pair[0].startswith((b"retry-after", b"x-ratelimit-"))]
-    return APIError(
-        sink.status or 500,
-        told.get("code") or "internal_error",
-        told.get("message") or "The gateway failed.",
-        kind=told.get("type"),
-        param=told.get("param"),
-        headers=headers,
-    )
 
 
 def _ended(response: Response, sink: Outcome) -> Response:

@@ -9,7 +9,7 @@ from sqlalchemy import Connection, Row, delete, insert, literal, select, update
 
 from slipway.gateway.errors import APIError, invalid_request
 from slipway.gateway.responses.items import Item
-from slipway.gateway.responses.tables import WORKING, responses
+from slipway.gateway.responses.tables import WORKING, events, responses
 
 BATCH = 200
 """Rows that one transaction deletes."""
@@ -37,6 +37,7 @@ def begin(
     owner: str,
     key: str,
     gateway: str,
+    stream: bool,
     now_us: int,
     expires_us: int,
     lease_until_us: int,
@@ -49,6 +50,7 @@ def begin(
         "key": key,
         "status": response["status"],
         "background": response["background"],
+        "stream": stream,
         "previous": response["previous_response_id"],
         "created_us": now_us,
         "expires_us": expires_us,
@@ -197,6 +199,35 @@ def abandoned(connection: Connection, now_us: int) -> list[dict[str, Any]]:
     """Responses whose gateway is gone."""
     gone = select(responses.c.response).where(responses.c.lease_until_us < now_us).limit(BATCH)
     return [orjson.loads(text) for text in connection.scalars(gone)]
+
+
+def record(connection: Connection, response: str, told: list[tuple[int, str]]) -> None:
+    """Keep events of a response, by their numbers; none, if it was deleted meanwhile."""
+    held = select(responses.c.id).where(responses.c.id == response).with_for_update(read=True, key_share=True)
+    if connection.scalar(held) is not None:
+        rows = [{"response": response, "sequence": number, "data": data} for number, data in told]
+        connection.execute(insert(events), rows)
+
+
+def told(
+    connection: Connection, response: str, owner: str, after: int
+) -> tuple[Row[Any], list[tuple[int, str]]]:
+    """A response and a batch of its events after that number. Raises 404."""
+    row = row_of(connection, response, owner)
+    query = select(events.c.sequence, events.c.data).where(events.c.response == response)
+    found = connection.execute(
+        query.where(events.c.sequence > after).order_by(events.c.sequence).limit(BATCH)
+    )
+    return row, [(each.sequence, each.data) for each in found]
+
+
+def forget_events(connection: Connection, before_us: int) -> None:
+    """Delete the events of a batch of responses that were begun before then and have ended."""
+    ended = (responses.c.created_us < before_us) & responses.c.gateway.is_(None)
+    old = select(responses.c.id).where(responses.c.stream, ended, responses.c.id == events.c.response)
+    ids = list(connection.scalars(select(events.c.response).where(old.exists()).distinct().limit(BATCH)))
+    if ids:
+        connection.execute(delete(events).where(events.c.response.in_(ids)))
 
 
 def expire(connection: Connection, now_us: int) -> int:

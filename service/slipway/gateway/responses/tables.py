@@ -1,6 +1,6 @@
-"""The table of responses."""
+"""The tables of responses and of the events of those that are streamed from the background."""
 
-from sqlalchemy import BigInteger, Boolean, Column, Index, String, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, ForeignKey, Index, Integer, String, Table, Text
 
 from slipway.gateway.storage.tables import metadata
 
@@ -14,6 +14,7 @@ responses = Table(
     Column("key", String(253), nullable=False),
     Column("status", String(16), nullable=False),
     Column("background", Boolean, nullable=False),
+    Column("stream", Boolean, nullable=False),
     Column("previous", String(64), nullable=True),
     Column("created_us", BigInteger, nullable=False),
     Column("expires_us", BigInteger, nullable=False),
@@ -24,4 +25,12 @@ responses = Table(
     Column("response", Text, nullable=False),
     Index("ix_responses_expires_us", "expires_us"),
     Index("ix_responses_lease_until_us", "lease_until_us"),
+)
+
+events = Table(
+    "response_events",
+    metadata,
+    Column("response", String(64), ForeignKey("responses.id", ondelete="CASCADE"), primary_key=True),
+    Column("sequence", Integer, primary_key=True, autoincrement=False),
+    Column("data", Text, nullable=False),
 )
