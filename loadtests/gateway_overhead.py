@@ -70,7 +70,7 @@ def main() -> int:
     core, other = cores()
     os.sched_setaffinity(0, {other})
     machine = describe()
-    scale = QUICK if options.quick else Scale(rounds=options.rounds, seconds=options.seconds)
+    scale = QUICK if options.quick else _scale(options)
     targets = [each for each in TARGETS if not options.only or each.name in options.only]
     with tempfile.TemporaryDirectory(prefix="slipway-overhead-") as name:
         folder = Path(name)
@@ -96,6 +96,11 @@ def main() -> int:
     return 1 if options.check and not all(each.met for each in demands(results)) else 0
 
 
+def _scale(options: argparse.Namespace) -> Scale:
+    numbers = tuple(options.connections or Scale().connections)
+    return Scale(connections=numbers, rounds=options.rounds, seconds=options.seconds)
+
+
 def _options() -> argparse.Namespace:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -104,6 +109,7 @@ def _options() -> argparse.Namespace:
     names = [each.name for each in TARGETS]
     parser.add_argument("--json", type=Path, help="write everything that was measured to this file")
     parser.add_argument("--only", action="append", choices=names, help="a target; may be given several times")
+    parser.add_argument("--connections", type=int, action="append", help="a number of them; several times")
     parser.add_argument("--rounds", type=int, default=Scale().rounds)
     parser.add_argument("--seconds", type=float, default=Scale().seconds, help="counted for each point")
     parser.add_argument(

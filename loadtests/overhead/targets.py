@@ -76,7 +76,7 @@ def serving(target: Target, ground: Ground) -> Iterator[Server]:
         redis = 0
         if target.redis:
             redis = stack.enter_context(_redis(ground))
-            environment["SLIPWAY_GATEWAY_REDIS_URL"] = f"redis://127.0.0.1:{redis}/0"
+            environment["SLIPWAY_GATEWAY_LIMITS_REDIS_URL"] = f"redis://127.0.0.1:{redis}/0"
         port = free_port()
         command, more = target.command(ground, port)
         if not Path(command[0]).exists():

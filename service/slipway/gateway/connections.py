@@ -22,6 +22,7 @@ from slipway.gateway.settings import GatewaySettings
 from slipway.gateway.turns import Turn
 
 EXTENSION = "slipway.client"
+_ASGI = {"version": "3.0", "spec_version": "2.3"}
 
 
 class RefusedHeadError(Exception):
@@ -137,14 +138,26 @@ class ClientConnection(HttpToolsProtocol):
     # --- httptools --------------------------------------------------------------------------------
 
     def on_message_begin(self) -> None:
-        super().on_message_begin()
         self._in_head = True
         self._head_size = 0
         self._hosts = 0
-        self.scope["extensions"] = self._extensions  # type: ignore[typeddict-item]
+        self.url = b""
+        self.expect_100_continue = False
+        self.headers = []
+        self.scope = {  # type: ignore[typeddict-item]
+            "type": "http",
+            "asgi": _ASGI,
+            "server": self.server,
+            "client": self.client,
+            "scheme": self.scheme,
+            "root_path": "",
+            "headers": self.headers,
+            "state": self.app_state.copy(),
+            "extensions": self._extensions,
+        }
 
     def on_url(self, url: bytes) -> None:
-        super().on_url(url)
+        self.url += url
         self._head_size += len(url)
         if self._head_size > self.settings.max_head:
             raise RefusedHeadError(_head_too_large())
@@ -152,12 +165,15 @@ class ClientConnection(HttpToolsProtocol):
     def on_header(self, name: bytes, value: bytes) -> None:
         if not self._in_head:
             return  # A trailer: nothing that comes after the body may change what was decided on the head.
-        super().on_header(name, value)
+        name = name.lower()
+        self.headers.append((name, value))
         self._head_size += len(name) + len(value)
         if self._head_size > self.settings.max_head or len(self.headers) > self.settings.max_headers:
             raise RefusedHeadError(_head_too_large())
-        if len(name) == 4 and self.headers[-1][0] == b"host":
+        if name == b"host":
             self._hosts += 1
+        elif name == b"expect" and value.lower() == b"100-continue":
+            self.expect_100_continue = True
 
     def on_headers_complete(self) -> None:
         self._in_head = False

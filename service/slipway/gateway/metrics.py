@@ -7,10 +7,11 @@ exists, `slipway_*` otherwise. Every label has a bounded set of values: models c
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 
 from slipway.gateway.catalog import Snapshot
+from slipway.gateway.tallies import Spread, Spreads, Tallies, Tally
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
 PROVIDER = "slipway"
@@ -28,13 +29,13 @@ _LABELS = ("gen_ai_operation_name", "gen_ai_provider_name", "gen_ai_request_mode
 class _Children:
     """The metrics of one operation and model, looked up once."""
 
-    first: Histogram
-    each: Histogram
-    prompt: Histogram
-    completion: Histogram
-    prompt_total: Counter
-    completion_total: Counter
-    cost_total: Counter
+    first: Spread
+    each: Spread
+    prompt: Spread
+    completion: Spread
+    prompt_total: Tally
+    completion_total: Tally
+    cost_total: Tally
 
 
 class _Endpoints:
@@ -71,39 +72,39 @@ class Metrics:
 
     def __init__(self, registry: CollectorRegistry) -> None:
         self.registry = registry
-        self.duration = Histogram(
+        self.duration = Spreads(
             "gen_ai_server_request_duration_seconds",
             "From the request's head to the last byte of the answer",
             (*_LABELS, "error_type"),
             buckets=_SECONDS,
             registry=registry,
         )
-        self._first = Histogram(
+        self._first = Spreads(
             "gen_ai_server_time_to_first_token_seconds",
             "From the request's head to the first byte of the answer's body",
             _LABELS,
             buckets=_FIRST,
             registry=registry,
         )
-        self._each = Histogram(
+        self._each = Spreads(
             "gen_ai_server_time_per_output_token_seconds",
             "Between two tokens of a stream after the first, averaged over the answer",
             _LABELS,
             buckets=_EACH,
             registry=registry,
         )
-        self._usage = Histogram(
+        self._usage = Spreads(
             "gen_ai_client_token_usage",
             "Tokens of a request, as the engine counted them",
             (*_LABELS, "gen_ai_token_type"),
             buckets=_TOKENS,
             registry=registry,
         )
-        self.requests = Counter(
+        self.requests = Tallies(
             "slipway_requests", "Requests by answer", ("route", "model", "status"), registry=registry
         )
-        self.tokens = Counter("slipway_tokens", "Tokens used", ("model", "type"), registry=registry)
-        self.cost = Counter(
+        self.tokens = Tallies("slipway_tokens", "Tokens used", ("model", "type"), registry=registry)
+        self.cost = Tallies(
             "slipway_cost_nano_dollars",
             "What tokens cost by the models' prices, in billionths of a US dollar so that sums are exact",
             ("model",),
@@ -138,6 +139,30 @@ class Metrics:
             ("service", "reason"),
             registry=registry,
         )
+        self.shed = Counter(
+            "slipway_shed",
+            "Requests refused as all endpoints were busy: full, key, evicted, late",
+            ("reason",),
+            registry=registry,
+        )
+        self.queue_wait = Histogram(
+            "slipway_queue_wait_seconds",
+            "How long a request that found all endpoints full waited, whatever came of it",
+            ("priority",),
+            buckets=_FIRST,
+            registry=registry,
+        )
+        self.ejections = Counter(
+            "slipway_endpoint_ejections",
+            "Times that an endpoint failed so often that it gets nothing",
+            registry=registry,
+        )
+        self.ejected = Gauge("slipway_endpoints_ejected", "Endpoints that get nothing now", registry=registry)
+        self.stalls = Counter(
+            "slipway_endpoint_stalls",
+            "Times that an endpoint with work was silent and did not answer",
+            registry=registry,
+        )
         self.disconnects = Counter(
             "slipway_client_disconnects",
             "Clients that left before their answer was complete",
@@ -151,8 +176,8 @@ class Metrics:
             "slipway_client_connections", "Open connections of clients", registry=registry
         )
         self._children: dict[tuple[str, str], _Children] = {}
-        self._counted: dict[tuple[str, str, int], Counter] = {}
-        self._timed: dict[tuple[str, str, str], Histogram] = {}
+        self._counted: dict[tuple[str, str, int], Tally] = {}
+        self._timed: dict[tuple[str, str, str], Spread] = {}
 
     def watch(self, snapshot: Callable[[], Snapshot], outstanding: Callable[[str], int]) -> None:
         """Report endpoints from the catalogue at each scrape."""

@@ -285,11 +285,14 @@ class Pool:
         self._port = port
         self._limits = limits
         self._idle: list[Connection] = []
+        self._loop: asyncio.AbstractEventLoop | None = None
         self._sweeper: asyncio.TimerHandle | None = None
 
     async def acquire(self, *, fresh: bool = False) -> Connection:
         """A connection that can carry an exchange; `fresh` takes no kept one. Raises ConnectFailedError."""
-        loop = asyncio.get_running_loop()
+        loop = self._loop
+        if loop is None:  # Remembered: asking for it is a call into the kernel on Python 3.11.
+            loop = self._loop = asyncio.get_running_loop()
         if not fresh:
             oldest = loop.time() - self._limits.keep
             while self._idle:
