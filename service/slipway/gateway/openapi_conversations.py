@@ -3,7 +3,9 @@
 from typing import Any
 
 from slipway.gateway.messages.blocks import MESSAGE_SCHEMA, TEXT_SCHEMA
+from slipway.gateway.responses.fields import tool
 from slipway.gateway.responses.items import ITEM_SCHEMA
+from slipway.gateway.settings import GatewaySettings
 
 Schema = dict[str, Any]
 
@@ -83,6 +85,7 @@ _COUNT: Schema = {
 COMPONENTS: dict[str, Schema] = {
     "Response": _RESPONSE,
     "ResponseItem": ITEM_SCHEMA,
+    "ResponseTool": tool(GatewaySettings.model_construct()).schema,  # It holds none of the settings' bounds.
     "AnthropicError": _ERROR,
     "AnthropicMessage": MESSAGE_SCHEMA,
     "AnthropicText": TEXT_SCHEMA,

@@ -26,7 +26,7 @@ from slipway.gateway.rules import (
 from slipway.gateway.settings import GatewaySettings
 
 LONGEST_NAME = 128
-_CACHED = "Without effect: equal prefixes are cached by themselves."
+_CACHED = "Equal prefixes are cached by themselves."
 
 
 def _object(note: str) -> Rule:
@@ -107,7 +107,7 @@ def _shared(settings: GatewaySettings) -> dict[str, Rule]:
             {"effort": effort, "format": output_format, "task_budget": _object("Without effect.")}
         ),
         "cache_control": _object(_CACHED),
-        "context_management": _object("Without effect: the conversation is taken as it is sent."),
+        "context_management": _object("The conversation is taken as it is sent."),
         "mcp_servers": _none("can only be empty: this server calls no other servers"),
         "speed": one_of("standard", forward=False),
         "compaction": refused("is not offered: the conversation is taken as it is sent"),
@@ -131,9 +131,9 @@ def messages(settings: GatewaySettings) -> Table:
         "temperature": number(0, 1),
         "top_p": number(0.0000001, 1),
         "top_k": integer(0, 1_000_000),
-        "metadata": ignored(mapping({"user_id": text(2048)}, "A label; without effect.")),
+        "metadata": ignored(mapping({"user_id": text(2048)}, "A label.")),
         "service_tier": one_of("auto", "standard_only", note="This server has one tier.", forward=False),
-        "diagnostics": _object("Without effect."),
+        "diagnostics": _object(""),
         "cache_salt": text(1024, CACHE_SALT, shortest=1),
         "container": refused("is not offered: this server runs no code"),
         "inference_geo": refused("is not offered: answers come from where this server runs"),

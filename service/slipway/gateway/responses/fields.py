@@ -84,7 +84,8 @@ def _by_type(kinds: dict[str, Rule]) -> Rule:
     return Rule(check, {"anyOf": [rule.schema for rule in kinds.values()]})
 
 
-def _tools(settings: GatewaySettings) -> Rule:
+def tool(settings: GatewaySettings) -> Rule:
+    """A function, a custom tool, or a namespace of those."""
     one = _one_tool(settings)
     namespace = mapping(
         {
@@ -101,8 +102,12 @@ def _tools(settings: GatewaySettings) -> Rule:
             return namespace.check(value)
         return one.check(value)
 
-    schema = {"anyOf": [*one.schema["anyOf"], namespace.schema]}
-    return array(Rule(check, schema), 128, "Functions that the model may call; hosted tools are not offered.")
+    return Rule(check, {"anyOf": [*one.schema["anyOf"], namespace.schema]})
+
+
+def _tools(settings: GatewaySettings) -> Rule:
+    item = Rule(tool(settings).check, {"$ref": "#/components/schemas/ResponseTool"})
+    return array(item, 128, "Functions that the model may call; hosted tools are not offered.")
 
 
 def _tool_choice() -> Rule:
@@ -112,7 +117,7 @@ def _tool_choice() -> Rule:
         {
             "type": one_of("allowed_tools"),
             "mode": one_of("auto", "required"),
-            "tools": array(named, 256, least=1),
+            "tools": array(named, 128, least=1),
         },
         required=("type", "mode", "tools"),
     )
@@ -172,7 +177,7 @@ def _labels() -> Rule:
     def check(value: Any) -> Problem | None:
         return None if type(value) is dict else ("", "must be an object")
 
-    return Rule(check, {"type": "object", "description": "Labels; without effect."})
+    return Rule(check, {"type": "object", "description": "Labels."})
 
 
 def _shared(settings: GatewaySettings) -> dict[str, Rule]:
@@ -218,11 +223,11 @@ def either_input(settings: GatewaySettings) -> Rule:
 
 def responses(settings: GatewaySettings) -> Table:
     """POST /v1/responses."""
-    label = ignored(text(512, "A label for the end user; without effect."))
+    label = ignored(text(512, "A label for the end user."))
     return {
         **_shared(settings),
         "max_output_tokens": integer(1, 10_000_000, "Most tokens of the answer; what is too much is cut."),
-        "max_tool_calls": integer(1, 1_000_000, "Without effect: it bounds hosted tools."),
+        "max_tool_calls": ignored(integer(1, 1_000_000, "It bounds hosted tools.")),
         "temperature": number(0, 2),
         "top_p": number(0.0000001, 1),
         "top_logprobs": integer(0, 20, f"Needs `include: [{LOGPROBS}]`."),
@@ -230,7 +235,7 @@ def responses(settings: GatewaySettings) -> Table:
             one_of(*_INCLUDABLE), len(_INCLUDABLE), "Log probabilities; the others have no effect."
         ),
         "stream": boolean("Send the answer as it is made, as server-sent events."),
-        "stream_options": mapping({"include_obfuscation": boolean("Without effect: nothing is added.")}),
+        "stream_options": ignored(mapping({"include_obfuscation": boolean("Nothing is added.")})),
         "store": boolean("Keep the response, so that it can be shown and gone on from (default: true)."),
         "background": boolean("Answer at once with an id; the response is made meanwhile."),
         "metadata": _metadata(),
