@@ -1,7 +1,7 @@
 """axe-core over every page and box, in both themes and on a phone: no fault of any level."""
 
 import pytest
-from axe_playwright_python.sync_playwright import Axe
+from axe_playwright_python.sync_playwright import Axe  # type: ignore[import-untyped]
 from playwright.sync_api import Page, expect
 
 from browser.consolepage import Console

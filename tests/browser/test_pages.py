@@ -374,8 +374,9 @@ def test_a_batch_is_made_from_a_file_and_its_results_are_saved(admin: Console, s
     admin.button("New batch").click()
     admin.button("Begin").click()
     expect(admin.page.get_by_role("dialog").get_by_role("alert")).to_have_text("Choose a file first.")
-    content = {"name": "in.jsonl", "mimeType": "application/jsonl", "buffer": b'{"custom_id": "1"}\n'}
-    admin.page.get_by_label("File of requests").set_input_files([content])
+    admin.page.get_by_label("File of requests").set_input_files(
+        {"name": "in.jsonl", "mimeType": "application/jsonl", "buffer": b'{"custom_id": "1"}\n'}
+    )
     admin.button("Begin").click()
     expect(admin.page.get_by_role("dialog")).to_have_count(0)
     (form,) = bodies(script, "POST /v1/files")

@@ -13,7 +13,7 @@ CONVERSATION = [{"role": "user", "content": "hi"}, {"role": "assistant", "conten
 
 
 async def opened(place: StartPlace, start_upstream: StartUpstream, url: str | None = None) -> Place:
-    there = await place(await start_upstream(), url=url, key={"owner": "search"})
+    there = place(await start_upstream(), url=url, key={"owner": "search"})
     there.state.key("mate", "sk-mate", owner="search")
     there.state.key("other", "sk-other", owner="ads")
     return there
