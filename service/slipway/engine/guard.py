@@ -24,12 +24,17 @@ HEALTH = ("GET", "/health")
 OPEN = frozenset({HEALTH, ("GET", "/metrics")})
 """Asked by kubelet and Prometheus, which hold no key; they tell no content of any request."""
 
+# What the gateway asks engines, and no more: it translates /v1/responses and /v1/messages to chats itself, and
+# /v1/score to /score.
 KEYED = frozenset(
     {
         ("GET", "/v1/models"),
         ("POST", "/v1/chat/completions"),
         ("POST", "/v1/completions"),
         ("POST", "/v1/embeddings"),
+        ("POST", "/classify"),
+        ("POST", "/score"),
+        ("POST", "/rerank"),
         ("POST", "/tokenize"),
         ("POST", "/detokenize"),
         ("POST", "/v1/load_lora_adapter"),

@@ -2,7 +2,7 @@
 
 `python reference.py make FOLDER` writes each model into a folder of its own. `python reference.py answer
 FOLDER` reads questions, one JSON object a line, from standard input and writes an answer a line:
-`{"model", "do": "generate", "text", "tokens"}`, `{"model", "do": "classify" | "entities", "text"}`,
+`{"model", "do": "generate", "text", "tokens"}`, `{"model", "do": "classify" | "entities" | "embed", "text"}`,
 `{"model", "do": "score", "pairs"}`.
 """
 
@@ -13,40 +13,48 @@ from typing import Any
 
 import torch
 import transformers
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from tokenizers import (  # type: ignore[import-not-found,unused-ignore]
+    Tokenizer,
+    decoders,
+    models,
+    normalizers,
+    pre_tokenizers,
+    processors,
+)
 
-CORPUS = [
-    "translate English to German: the house is wonderful and the garden is small.",
-    "summarize: state authorities dispatched emergency crews tuesday to survey the damage.",
-    "Alice Smith met Bob Jones in Berlin, and they flew to New York with Acme Corporation.",
-    "This film is great! That film is terrible, boring and far too long; do not watch it.",
-    "What is the capital of France? Paris is the capital of France. The sea is deep and blue.",
-    "Größe, naïveté, 東京 and 😀 are words with characters of several bytes.",
-] * 4
+SENTENCES = """
+translate English to German : the house is wonderful and the garden is small .
+summarize : state authorities sent crews to survey the damage .
+Alice Smith met Bob Jones in Berlin , they flew to New York with Acme .
+This film is great ! That film is terrible , boring and far too long ; do not watch it .
+What is the capital of France ? Paris is the capital of France . The sea is deep and blue .
+"""
+WORDS = sorted(set(SENTENCES.split()))
+LETTERS = sorted(set("".join(WORDS)) | set("ößïé東京😀"))
 PAD, END, UNKNOWN, BEGIN, SEPARATE, CLASS, MASK = "<pad>", "</s>", "<unk>", "<s>", "<sep>", "<cls>", "<mask>"
 SPECIAL = [PAD, END, UNKNOWN, BEGIN, SEPARATE, CLASS, MASK]
-SIZE = 320
 PLAIN = f"{BEGIN} $A {END}"
 
 
 def tokenizer(kind: str, template: str, pair: str | None = None, **more: Any) -> Any:
-    """A small tokenizer of one of the common kinds, trained on the corpus."""
-    if kind == "unigram":
-        made = Tokenizer(models.Unigram())
-        made.normalizer = normalizers.NFKC()
+    """A small tokenizer of one of the common kinds: SentencePiece's, GPT's bytes, or BERT's words."""
+    if kind == "pieces":
+        pieces = [("▁", -6.0), *((f"▁{word}", -2.0) for word in WORDS), *((each, -8.0) for each in LETTERS)]
+        made = Tokenizer(
+            models.Unigram([*((each, 0.0) for each in SPECIAL), *pieces], SPECIAL.index(UNKNOWN))
+        )
         made.pre_tokenizer, made.decoder = pre_tokenizers.Metaspace(), decoders.Metaspace()
-        trainer: Any = trainers.UnigramTrainer(vocab_size=SIZE, special_tokens=SPECIAL, unk_token=UNKNOWN)
     elif kind == "bytes":
-        made = Tokenizer(models.BPE())
+        alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+        made = Tokenizer(models.BPE({each: place for place, each in enumerate([*SPECIAL, *alphabet])}, []))
         made.pre_tokenizer, made.decoder = pre_tokenizers.ByteLevel(), decoders.ByteLevel()
-        alphabet = pre_tokenizers.ByteLevel.alphabet()
-        trainer = trainers.BpeTrainer(vocab_size=SIZE, special_tokens=SPECIAL, initial_alphabet=alphabet)
     else:
-        made = Tokenizer(models.WordPiece(unk_token=UNKNOWN))
+        words = [word.lower() for word in WORDS]
+        parts = [*SPECIAL, *words, *(f"##{each.lower()}" for each in LETTERS)]
+        vocabulary = {each: place for place, each in enumerate(dict.fromkeys(parts))}
+        made = Tokenizer(models.WordPiece(vocabulary, unk_token=UNKNOWN))
         made.normalizer = normalizers.BertNormalizer()
         made.pre_tokenizer, made.decoder = pre_tokenizers.BertPreTokenizer(), decoders.WordPiece()
-        trainer = trainers.WordPieceTrainer(vocab_size=SIZE, special_tokens=SPECIAL)
-    made.train_from_iterator(CORPUS, trainer)
     ids = [(token, SPECIAL.index(token)) for token in SPECIAL]
     made.post_processor = processors.TemplateProcessing(single=template, pair=pair, special_tokens=ids)
     named = {"pad_token": PAD, "eos_token": END, "unk_token": UNKNOWN, "bos_token": BEGIN}
@@ -54,10 +62,10 @@ def tokenizer(kind: str, template: str, pair: str | None = None, **more: Any) ->
     return transformers.PreTrainedTokenizerFast(tokenizer_object=made, **named, **more)
 
 
-def write(folder: Path, kind: str, config: Any, reader: Any, **generation: Any) -> None:
-    """A model of class `kind`; the seed is one whose answers have variety."""
+def write(folder: Path, kind: str, config: Any, reader: Any, seed: int = 4, **generation: Any) -> None:
+    """A model of class `kind`; the seeds are such that answers have variety, and some of them end."""
     config.vocab_size = len(reader)
-    torch.manual_seed(4)
+    torch.manual_seed(seed)
     model = getattr(transformers, kind)(config).eval()
     if generation:
         model.generation_config.update(**generation)
@@ -69,10 +77,10 @@ def make(folder: Path) -> None:
     """All models, each in the folder of its name."""
     ids = {"pad_token_id": 0, "eos_token_id": 1, "bos_token_id": 3}
     t5 = transformers.T5Config(
-        d_model=48, d_kv=12, d_ff=96, num_layers=3, num_decoder_layers=2, num_heads=4,
-        decoder_start_token_id=0, n_positions=256, initializer_factor=3.0, feed_forward_proj="gated-gelu", **ids,
+        d_model=48, d_kv=12, d_ff=96, num_layers=3, num_decoder_layers=2, num_heads=4, n_positions=256,
+        decoder_start_token_id=0, initializer_factor=4.0, feed_forward_proj="gated-gelu", **ids,
     )  # fmt: skip
-    write(folder / "t5", "T5ForConditionalGeneration", t5, tokenizer("unigram", f"$A {END}"))
+    write(folder / "t5", "T5ForConditionalGeneration", t5, tokenizer("pieces", f"$A {END}"), seed=1)
     bart = transformers.BartConfig(
         d_model=48, encoder_layers=2, decoder_layers=1, encoder_attention_heads=4,
         decoder_attention_heads=4, encoder_ffn_dim=96, decoder_ffn_dim=96, max_position_embeddings=128,
@@ -86,7 +94,12 @@ def make(folder: Path) -> None:
         no_repeat_ngram_size=2,
     )
 
-    small = {"hidden_size": 48, "num_hidden_layers": 2, "num_attention_heads": 4, "intermediate_size": 96}
+    small: dict[str, Any] = {
+        "hidden_size": 48,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 4,
+        "intermediate_size": 96,
+    }
     small |= {"initializer_range": 0.4, "max_position_embeddings": 128, **ids}
     named = {"id2label": {0: "negative", 1: "neutral", 2: "positive"}}
     pair = f"{CLASS} $A {SEPARATE} $B:1 {SEPARATE}:1"
@@ -104,7 +117,7 @@ def make(folder: Path) -> None:
         d_model=48, n_layer=2, n_head=4, d_inner=96, initializer_range=0.4,
         **ids, **named,
     )  # fmt: skip
-    last = tokenizer("unigram", f"$A {SEPARATE} {CLASS}:2", padding_side="left", pad_token_type_id=3)
+    last = tokenizer("pieces", f"$A {SEPARATE} {CLASS}:2", padding_side="left", pad_token_type_id=3)
     write(folder / "xlnet", "XLNetForSequenceClassification", xlnet, last)
 
 
@@ -144,6 +157,10 @@ class Asked:
                         float(model(**_tensors(reader, *pair)).logits[0, 0].sigmoid())
                         for pair in question["pairs"]
                     ]
+                case "embed":
+                    states = self.load("AutoModel", name)(**_tensors(reader, question["text"]))
+                    vector = states.last_hidden_state[0].mean(dim=0)
+                    return (vector / vector.norm()).tolist()
                 case "entities":
                     tagger = transformers.pipeline(
                         "token-classification", aggregation_strategy="simple", tokenizer=reader,

@@ -44,7 +44,18 @@ async def ask(guard: EngineGuard, method: str, path: str, *keys: str) -> int:
 
 
 @pytest.mark.parametrize(
-    "path", ["/invocations", "/pause", "/v1/responses", "/version", "/docs", "/v1/models/"]
+    "path",
+    [
+        "/invocations",
+        "/pause",
+        "/pooling",
+        "/v1/responses",
+        "/v1/messages",
+        "/v1/score",
+        "/version",
+        "/docs",
+        "/v1/models/",
+    ],
 )
 async def test_routes_off_the_list_do_not_exist_even_with_the_key(path: str) -> None:
     app = Asked()
