@@ -22,11 +22,14 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import hiredis
 import redis.asyncio
 
 from slipway.gateway.limits import InProcessLimits, LimitStore, Rates, Subject
+from slipway.gateway.limits.commands import Commands
 from slipway.gateway.limits.connection import RedisConnection
-from slipway.gateway.limits.shared import SharedLimits
+from slipway.gateway.limits.places import place_of
+from slipway.gateway.limits.shared import SharedLimits, shared_store
 
 MICRO = 1e6
 MOST = 1_000_000_000
@@ -51,10 +54,20 @@ def redis_server() -> Iterator[tuple[str, int]]:
         command = [program, "--port", str(port), "--bind", "127.0.0.1", "--save", "", "--dir", folder]
         process = subprocess.Popen(command, stdout=subprocess.DEVNULL)
         try:
+            until_it_answers(port)
             yield f"redis://127.0.0.1:{port}/0", process.pid
         finally:
             process.kill()
             process.wait()
+
+
+def until_it_answers(port: int) -> None:
+    """Return when something listens there."""
+    while True:
+        with socket.socket() as asking:
+            if asking.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.01)
 
 
 def cpu_of(process: int) -> float:
@@ -69,7 +82,7 @@ async def calls_on(store: LimitStore, subjects: tuple[Subject, ...], calls: int,
     async def one_after_another(count: int) -> None:
         for _ in range(count):
             decision = await store.reserve(subjects, 100, 1000)
-            assert decision.reservation is not None  # noqa: S101 - the limits are out of reach
+            assert decision.reservation is not None
             store.settle(decision.reservation, 80, 800)
 
     await asyncio.gather(*(one_after_another(calls // parallel) for _ in range(parallel)))
@@ -94,41 +107,52 @@ async def with_redis(work: Callable[[int], Awaitable[None]], calls: int, server:
 
 
 @contextmanager
-def shared_on(url: str) -> Iterator[tuple[SharedLimits, asyncio.Event]]:
-    """The store on a Redis, with an event that says when it is connected."""
-    up = asyncio.Event()
-    connection = RedisConnection(url, timeout=10, on_change=lambda _: up.set())
+def shared_on(url: str) -> Iterator[SharedLimits]:
+    """The store on a Redis."""
+    connection = RedisConnection(place_of(url), timeout=10, on_change=lambda up, problem: None)
     local = InProcessLimits(time.monotonic, time.time)
-    store = SharedLimits(connection, local, False, time.time, lambda _: None)
+    store = shared_store(connection, local, fail_open=False, wall=time.time, fell_back=lambda how: None)
     task = asyncio.get_running_loop().create_task(store.run())
     try:
-        yield store, up
+        yield store
     finally:
         task.cancel()
 
 
-class OverRedisPy(RedisConnection):
-    """The same commands, each sent by redis-py."""
+def arguments(packed: bytes) -> list[str]:
+    """A command's words after its name."""
+    reader = hiredis.Reader(encoding="utf-8")
+    reader.feed(packed)
+    words: list[str] = reader.gets()
+    return words[1:]
 
-    def __init__(self, url: str, most: int) -> None:
-        super().__init__(url, timeout=10, on_change=lambda _: None)
+
+class OverRedisPy:
+    """The same scripts with the same arguments, each call of them one of redis-py's."""
+
+    def __init__(self, url: str, commands: Commands, subjects: tuple[Subject, ...], most: int) -> None:
         self._client = redis.asyncio.Redis.from_url(url, max_connections=most)
-        self._sent: set[asyncio.Task[Any]] = set()
-        self.up = True
+        self._reserve = arguments(commands.reserve("NAME", subjects, 100, 1000))
+        self._settle = arguments(commands.settle("NAME", "settle", subjects, 0, more=(0, -20, -200)))
+        self._at = 3 + 2 * len(subjects)
+        self._count = 0
 
-    def execute(self, *command: str | bytes | int) -> "asyncio.Future[Any]":
-        task = asyncio.ensure_future(self._client.execute_command(*command))
-        self._sent.add(task)
-        task.add_done_callback(self._sent.discard)
-        return task
-
-    async def rest(self) -> None:
-        """Wait for what is under way."""
-        await asyncio.gather(*self._sent)
+    async def calls(self, calls: int, parallel: int) -> None:
+        """Reserve and settle `calls` times, `parallel` at once."""
+        await asyncio.gather(*(self._some(calls // parallel) for _ in range(parallel)))
 
     async def close(self) -> None:
         """End its connections."""
         await self._client.aclose()
+
+    async def _some(self, count: int) -> None:
+        reserve, settle = [*self._reserve], [*self._settle]
+        for _ in range(count):
+            self._count += 1
+            reserve[self._at] = settle[self._at] = f"py{self._count}"
+            reply = await self._client.evalsha(*reserve)  # type: ignore[arg-type]
+            assert reply[0] == 1
+            await self._client.evalsha(*settle)  # type: ignore[arg-type]
 
 
 async def measure(calls: int, parallel: int) -> dict[str, dict[str, float]]:
@@ -138,8 +162,8 @@ async def measure(calls: int, parallel: int) -> dict[str, dict[str, float]]:
         rows[f"in process, {name}"] = await in_process(subjects, calls * 5)
         for at_once in (1, parallel):
             how = f"{name}, {at_once} at once"
-            with redis_server() as (url, server), shared_on(url) as (store, up):
-                await up.wait()
+            with redis_server() as (url, server), shared_on(url) as store:
+                await store.known()
 
                 async def ours(
                     count: int, store: SharedLimits = store, of: Any = (subjects, at_once)
@@ -148,17 +172,15 @@ async def measure(calls: int, parallel: int) -> dict[str, dict[str, float]]:
                     await store.levels(of[0])  # Comes after every settlement.
 
                 rows[f"our client, {how}"] = await with_redis(ours, calls, server)
-                other = OverRedisPy(url, 4 * parallel)
-                await store._prepare(other)
-                theirs = SharedLimits(other, store.local, False, time.time, lambda _: None)
-                theirs._reserve_sha, theirs._settle_sha = store._reserve_sha, store._settle_sha
+                theirs = OverRedisPy(url, store.commands, subjects, 4 * parallel)
 
-                async def over_redis_py(count: int, of: Any = (theirs, other, subjects, at_once)) -> None:
-                    await calls_on(of[0], of[2], count, of[3])
-                    await of[1].rest()
+                async def over_redis_py(
+                    count: int, theirs: OverRedisPy = theirs, at_once: int = at_once
+                ) -> None:
+                    await theirs.calls(count, at_once)
 
                 rows[f"redis-py, {how}"] = await with_redis(over_redis_py, calls // 4, server)
-                await other.close()
+                await theirs.close()
     return rows
 
 

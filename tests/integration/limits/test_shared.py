@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import asynccontextmanager
 from typing import Any
@@ -14,8 +15,10 @@ from integration.limits.properties import KEY, Clock, Step
 from integration.redis_server import Redis
 from slipway.gateway.errors import APIError
 from slipway.gateway.limits import InProcessLimits, LimitStore, Rates, Subject, scripts
+from slipway.gateway.limits.commands import Commands, Script, command
 from slipway.gateway.limits.connection import RedisConnection
 from slipway.gateway.limits.contract import Seed, nothing_used
+from slipway.gateway.limits.places import place_of
 from slipway.gateway.limits.shared import SharedLimits
 
 TEST_CLOCK = "cjson.decode(redis.call('GET', '{' .. string.match(KEYS[1], '{(.-)}') .. '}:clock'))"
@@ -28,11 +31,20 @@ class TestStore(SharedLimits):
     __test__ = False
     test_clock: Clock
 
-    async def _evaluate(self, *arguments: Any) -> list[int]:
+    async def _evaluate(self, packed: bytes) -> list[int]:
         micro = self.test_clock.micro
         value = f"[{micro // 1_000_000},{micro % 1_000_000}]"
-        self.connection.execute("SET", f"{{{self.prefix}}}:clock", value)
-        return await super()._evaluate(*arguments)
+        key = f"{{{self.commands.prefix}}}:clock"
+        self.connection.send(command("SET", key, value), lambda reply: None)
+        return await super()._evaluate(packed)
+
+
+def commands_of(prefix: str | None, lease: float, clock: Clock | None, *, seeded: bool = False) -> Commands:
+    """Commands under a prefix of their own; with `clock`, their script reads the test's."""
+    made = Commands(os.urandom(6).hex(), prefix or f"t{os.urandom(6).hex()}", lease, seeded)
+    if clock is not None:
+        made.reserve_script = Script(scripts.RESERVE.replace(scripts.CLOCK, TEST_CLOCK))
+    return made
 
 
 @asynccontextmanager
@@ -46,34 +58,26 @@ async def store_on(
     timeout: float = 5.0,
     lease: float = 1e8,
     fell_back: Callable[[str], None] = lambda how: None,
+    told: Callable[[bool, str], None] = lambda up, problem: None,
 ) -> AsyncIterator[SharedLimits]:
     """A store that is connected; with `clock`, Redis has the test's clock."""
-    ups = asyncio.Event()
-    connection = RedisConnection(redis.url, timeout=timeout, on_change=lambda up: ups.set())
-    wall = clock or Clock(__import__("time").time())
-    options: dict[str, Any] = {}
-    if clock is not None:
-        options = {
-            "reserve_script": scripts.RESERVE.replace(scripts.CLOCK, TEST_CLOCK),
-            "settle_script": scripts.SETTLE.replace(scripts.CLOCK, TEST_CLOCK),
-        }
+    connection = RedisConnection(place_of(redis.url), timeout=timeout, on_change=told)
+    wall = clock or time.time
     store = (TestStore if clock is not None else SharedLimits)(
         connection,
-        InProcessLimits(wall, wall),
+        commands_of(prefix, lease, clock, seeded=seed is not nothing_used),
+        InProcessLimits(wall, wall, seed),
         fail_open,
         wall,
         fell_back,
         seed,
-        lease,
-        prefix or f"t{os.urandom(6).hex()}",
-        **options,
     )
     if isinstance(store, TestStore):
         assert clock is not None
         store.test_clock = clock
     task = asyncio.create_task(store.run())
     async with asyncio.timeout(20):
-        await ups.wait()
+        await store.known()
     try:
         yield store
     finally:
@@ -88,8 +92,8 @@ async def on_one_connection(
         assert isinstance(store, TestStore)
 
         async def make(clock: Clock) -> LimitStore:
-            store.test_clock = store.wall = clock  # type: ignore[assignment]
-            store.prefix = f"t{os.urandom(6).hex()}"
+            store.test_clock = store.wall = clock
+            store.commands = commands_of(None, 1e8, clock)
             return store
 
         await work(make)
@@ -125,7 +129,7 @@ async def test_calendar_counters_begin_with_what_is_recorded(shared_redis: Redis
 
         async def make_seeded(made: Clock, counts: dict[str, int]) -> LimitStore:
             assert isinstance(store, TestStore)
-            store.test_clock = store.wall = made  # type: ignore[assignment]
+            store.test_clock = store.wall = made
             asked.clear()
             counts.setdefault("seeds", 0)
             nonlocal_counts = counts

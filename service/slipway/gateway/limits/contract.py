@@ -1,7 +1,7 @@
 """What all limit stores share: whose limits count, what was decided, what was taken."""
 
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from slipway.gateway.errors import Headers
@@ -28,7 +28,8 @@ LIMITS: tuple[Limit, ...] = (
     "budget_month",
 )
 """In the order in which `Rates` and the script in Redis hold them."""
-PERIODS: dict[Limit, str] = {
+Period = Literal["day", "week", "month"]
+PERIODS: dict[Limit, Period] = {
     "tokens_per_day": "day",
     "budget_day": "day",
     "budget_week": "week",
@@ -38,6 +39,17 @@ PERIODS: dict[Limit, str] = {
 SECONDS = 60
 PARALLEL_RETRY = 1.0
 """Seconds after which to try again when too many requests are in flight; nobody knows when one ends."""
+
+
+@dataclass(frozen=True, slots=True)
+class Calendar:
+    """One of the limits that count in calendar periods."""
+
+    limit: Limit
+    period: Period
+    most: int
+    by_tokens: bool
+    """Counts tokens; else nano-dollars."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +63,16 @@ class Rates:
     day: int | None = None
     week: int | None = None
     month: int | None = None
+    calendar: tuple[Calendar, ...] = field(init=False, compare=False, repr=False)
+    """Those of the above that count in calendar periods."""
+
+    def __post_init__(self) -> None:
+        calendar = tuple(
+            Calendar(limit, PERIODS[limit], most, limit == "tokens_per_day")
+            for limit, most in zip(LIMITS, self.values, strict=True)
+            if limit in PERIODS and most is not None
+        )
+        object.__setattr__(self, "calendar", calendar)
 
     @classmethod
     def of(cls, limits: Limits) -> "Rates":
@@ -123,14 +145,16 @@ class Reservation:
     """What a call has taken; `settle` it once, when its true token count is known."""
 
     id: str
+    """Of the shared store; "" in this process."""
     subjects: tuple[Subject, ...]
     second: int
     """Slot of the minute windows, by the store's clock."""
     tokens: int
     cost: int
-    day: int
-    week: int
-    month: int
+    wall: int
+    """Seconds since 1970, by the same clock as the store's calendar."""
+    memory: int = 0
+    """Names the counters it was taken from: where the store has others now, it has forgotten it."""
     local: bool = False
     """Taken in this process, as the shared store was away."""
     settled: bool = False
@@ -175,12 +199,12 @@ LIMIT_HEADERS = tuple(
 )
 """The names that `Decision.headers` gives."""
 
-Seed = Callable[[Subject, str, float], Awaitable[tuple[int, int]]]
+Seed = Callable[[Subject, Period, float], Awaitable[tuple[int, int]]]
 """What a subject has used since a `day`, `week` or `month` began, (tokens, nano-dollars), from the records:
 asked where the counter is not there, after a restart or the loss of Redis. The last argument is the time."""
 
 
-async def nothing_used(subject: Subject, period: str, seconds: float) -> tuple[int, int]:
+async def nothing_used(subject: Subject, period: Period, seconds: float) -> tuple[int, int]:
     """The seed where nothing is recorded."""
     return 0, 0
 
@@ -208,15 +232,11 @@ def never_fits(subjects: tuple[Subject, ...], tokens: int, cost: int) -> Refusal
     """The first limit that the call alone exceeds, however long it waits."""
     for subject in subjects:
         rates = subject.rates
-        for limit, most, amount in (
-            (LIMITS[1], rates.tokens, tokens),
-            (LIMITS[3], rates.tokens_day, tokens),
-            (LIMITS[4], rates.day, cost),
-            (LIMITS[5], rates.week, cost),
-            (LIMITS[6], rates.month, cost),
-        ):
-            if most is not None and amount > most:
-                return Refusal(subject, limit, 0.0, never_fits=True)
+        if rates.tokens is not None and tokens > rates.tokens:
+            return Refusal(subject, "tokens_per_minute", 0.0, never_fits=True)
+        for each in rates.calendar:
+            if (tokens if each.by_tokens else cost) > each.most:
+                return Refusal(subject, each.limit, 0.0, never_fits=True)
     return None
 
 

@@ -20,7 +20,7 @@ from slipway.gateway.limits.contract import (
     nothing_used,
     tightest,
 )
-from slipway.gateway.limits.periods import Periods, ends, periods_at
+from slipway.gateway.limits.periods import DAY, Periods, ends, periods_at
 from slipway.gateway.limits.windows import Window
 
 
@@ -32,6 +32,8 @@ class _Account:
     tokens: Window = field(default_factory=Window)
     parallel: int = 0
     counted: dict[Limit, tuple[int, int]] = field(default_factory=dict)
+    begun: tuple[Rates, int] | None = None
+    """The limits and the day for which all counters of periods are there."""
 
 
 @dataclass(slots=True)
@@ -46,22 +48,29 @@ class InProcessLimits:
     sweep_above: int = 4096
     """Accounts that are kept before those without anything counted are dropped."""
     _accounts: dict[str, _Account] = field(default_factory=dict)
+    _memory: int = 0
+    _periods: Periods = field(default_factory=lambda: periods_at(0))
 
     async def reserve(self, subjects: tuple[Subject, ...], tokens: int, cost: int) -> Decision:
         """See LimitStore.reserve."""
-        now, wall = self.clock(), self.wall()
-        periods = periods_at(wall)
-        for subject in subjects:
-            if _unseeded(subject.rates, self._account(subject, now), periods):
-                await self._seed(subject, self._account(subject, now), wall)
-                now = self.clock()
-        accounts = [self._account(subject, now) for subject in subjects]
-        too_large = never_fits(subjects, tokens, cost)
-        if too_large is not None:
-            return self._decision(subjects, accounts, now, None, too_large)
-        refused = self._refusal(subjects, accounts, tokens, cost, now, wall)
+        while True:
+            now, wall = self.clock(), self.wall()
+            today = self._today(wall)
+            accounts = [self._account(subject, now) for subject in subjects]
+            new = [
+                (subject, account)
+                for subject, account in zip(subjects, accounts, strict=True)
+                if subject.rates.calendar and not _has_begun(subject.rates, account, today)
+            ]
+            if not new:
+                break
+            for subject, account in new:
+                await self._begin(subject, account, wall)
+        refused = never_fits(subjects, tokens, cost)
+        if refused is None and not _fits(subjects, accounts, tokens, cost):
+            refused = _refusal(subjects, accounts, tokens, cost, now, wall)
         if refused is not None:
-            return self._decision(subjects, accounts, now, None, refused)
+            return Decision(None, refused, *_gauges(subjects, accounts, now))
         second = int(now)
         for subject, account in zip(subjects, accounts, strict=True):
             rates = subject.rates
@@ -70,13 +79,11 @@ class InProcessLimits:
             if rates.tokens is not None:
                 second = account.tokens.add(now, tokens)
             account.parallel += 1
-            for limit, amount in _amounts(rates, tokens, cost):
-                number, used = account.counted[limit]
-                account.counted[limit] = (number, used + amount)
-        reservation = Reservation(
-            "", subjects, second, tokens, cost, periods.day, periods.week, periods.month
-        )
-        return self._decision(subjects, accounts, now, reservation, None)
+            for each in rates.calendar:
+                number, used = account.counted[each.limit]
+                account.counted[each.limit] = (number, used + (tokens if each.by_tokens else cost))
+        reservation = Reservation("", subjects, second, tokens, cost, int(wall), self._memory)
+        return Decision(reservation, None, *_gauges(subjects, accounts, now))
 
     def settle(self, reservation: Reservation, tokens: int | None, cost: int | None) -> None:
         """See LimitStore.settle. Settling twice changes nothing."""
@@ -85,26 +92,32 @@ class InProcessLimits:
         reservation.settled = True
         more_tokens = 0 if tokens is None else tokens - reservation.tokens
         more_cost = 0 if cost is None else cost - reservation.cost
+        tokens_on, cost_on = more_tokens, more_cost
+        if reservation.memory != self._memory:
+            tokens_on, cost_on = tokens_on + reservation.tokens, cost_on + reservation.cost
+        periods: Periods | None = None
         for subject in reservation.subjects:
             account = self._accounts.get(subject.id)
             if account is None:
                 continue
             account.parallel -= 1
-            if subject.rates.tokens is not None and more_tokens:
+            if more_tokens and subject.rates.tokens is not None:
                 account.tokens.settle(reservation.second, more_tokens)
-            for limit, amount in _amounts(subject.rates, more_tokens, more_cost):
-                number, used = account.counted.get(limit, (-1, 0))
-                if number == getattr(reservation, PERIODS[limit]):
-                    account.counted[limit] = (number, used + amount)
+            for each in subject.rates.calendar:
+                if periods is None:
+                    periods = periods_at(reservation.wall)
+                number, used = account.counted.get(each.limit, (-1, 0))
+                if number == getattr(periods, each.period):
+                    account.counted[each.limit] = (number, used + (tokens_on if each.by_tokens else cost_on))
 
     async def levels(self, subjects: tuple[Subject, ...]) -> list[Level]:
         """See LimitStore.levels."""
-        now, wall = self.clock(), self.wall()
         found: list[Level] = []
         for subject in subjects:
+            now, wall = self.clock(), self.wall()
             account = self._account(subject, now)
-            if _unseeded(subject.rates, account, periods_at(wall)):
-                await self._seed(subject, account, wall)
+            if not _has_begun(subject.rates, account, self._today(wall)):
+                await self._begin(subject, account, wall)
             for limit, amount in zip(LIMITS, subject.rates.values, strict=True):
                 if amount is None:
                     continue
@@ -121,6 +134,18 @@ class InProcessLimits:
                 found.append(Level(subject, limit, amount, used, reset))
         return found
 
+    def forget_periods(self) -> None:
+        """Seed the counters of calendar periods anew: others have counted meanwhile."""
+        self._memory += 1
+        for account in self._accounts.values():
+            account.counted.clear()
+            account.begun = None
+
+    def _today(self, wall: float) -> Periods:
+        if int(wall) // DAY != self._periods.day:
+            self._periods = periods_at(wall)
+        return self._periods
+
     def _account(self, subject: Subject, now: float) -> _Account:
         account = self._accounts.get(subject.id)
         if account is None:
@@ -131,67 +156,20 @@ class InProcessLimits:
         account.tokens.advance(now)
         return account
 
-    async def _seed(self, subject: Subject, account: _Account, wall: float) -> None:
+    async def _begin(self, subject: Subject, account: _Account, wall: float) -> None:
         """Begin this period's counters with what is recorded."""
         account.parallel += 1  # So that no sweep takes the account away meanwhile.
         try:
             periods = periods_at(wall)
-            for limit, _ in _amounts(subject.rates, 0, 0):
-                period = PERIODS[limit]
-                number = getattr(periods, period)
-                tokens, cost = await self.seed(subject, period, wall)
-                if account.counted.get(limit, (-1, 0))[0] < number:
-                    account.counted[limit] = (number, tokens if limit == "tokens_per_day" else cost)
+            for each in subject.rates.calendar:
+                number = getattr(periods, each.period)
+                if account.counted.get(each.limit, (-1, 0))[0] >= number:
+                    continue
+                tokens, cost = await self.seed(subject, each.period, wall)
+                if account.counted.get(each.limit, (-1, 0))[0] < number:
+                    account.counted[each.limit] = (number, tokens if each.by_tokens else cost)
         finally:
             account.parallel -= 1
-
-    @staticmethod
-    def _refusal(
-        subjects: tuple[Subject, ...],
-        accounts: list[_Account],
-        tokens: int,
-        cost: int,
-        now: float,
-        wall: float,
-    ) -> Refusal | None:
-        """The limit that makes the call wait longest."""
-        worst: Refusal | None = None
-        wait = 0.0
-        for subject, account in zip(subjects, accounts, strict=True):
-            rates = subject.rates
-            waits: list[tuple[Limit, float]] = []
-            if rates.parallel is not None and account.parallel >= rates.parallel:
-                waits.append(("max_parallel", PARALLEL_RETRY))
-            if rates.requests is not None:
-                waits.append(("requests_per_minute", account.requests.until_fits(now, 1, rates.requests)))
-            if rates.tokens is not None:
-                waits.append(("tokens_per_minute", account.tokens.until_fits(now, tokens, rates.tokens)))
-            for limit, amount in _amounts(rates, tokens, cost):
-                most = rates.values[LIMITS.index(limit)]
-                if most is not None and account.counted[limit][1] + amount > most:
-                    waits.append((limit, ends(PERIODS[limit], wall) - wall))
-            for limit, longer in waits:
-                if longer > wait:
-                    worst, wait = Refusal(subject, limit, longer), longer
-        return worst
-
-    @staticmethod
-    def _decision(
-        subjects: tuple[Subject, ...],
-        accounts: list[_Account],
-        now: float,
-        reservation: Reservation | None,
-        refused: Refusal | None,
-    ) -> Decision:
-        requests: list[Gauge] = []
-        tokens: list[Gauge] = []
-        for subject, account in zip(subjects, accounts, strict=True):
-            rates = subject.rates
-            if rates.requests is not None:
-                requests.append(_gauge(account.requests, rates.requests, now))
-            if rates.tokens is not None:
-                tokens.append(_gauge(account.tokens, rates.tokens, now))
-        return Decision(reservation, refused, tightest(requests), tightest(tokens))
 
     def _sweep(self, now: float) -> None:
         periods = periods_at(self.wall())
@@ -206,26 +184,77 @@ class InProcessLimits:
         self.sweep_above = max(self.sweep_above, 2 * len(self._accounts))
 
 
+def _has_begun(rates: Rates, account: _Account, today: Periods) -> bool:
+    """All counters of periods are those of today."""
+    begun = account.begun
+    if begun is not None and begun[0] is rates and begun[1] == today.day:
+        return True
+    for each in rates.calendar:
+        if account.counted.get(each.limit, (-1, 0))[0] < getattr(today, each.period):
+            return False
+    account.begun = (rates, today.day)
+    return True
+
+
+def _fits(subjects: tuple[Subject, ...], accounts: list[_Account], tokens: int, cost: int) -> bool:
+    for subject, account in zip(subjects, accounts, strict=True):
+        rates = subject.rates
+        if rates.parallel is not None and account.parallel >= rates.parallel:
+            return False
+        if rates.requests is not None and account.requests.total >= rates.requests:
+            return False
+        if rates.tokens is not None and account.tokens.total + tokens > rates.tokens:
+            return False
+        for each in rates.calendar:
+            if account.counted[each.limit][1] + (tokens if each.by_tokens else cost) > each.most:
+                return False
+    return True
+
+
+def _refusal(
+    subjects: tuple[Subject, ...],
+    accounts: list[_Account],
+    tokens: int,
+    cost: int,
+    now: float,
+    wall: float,
+) -> Refusal | None:
+    """The limit that makes the call wait longest."""
+    worst: Refusal | None = None
+    wait = 0.0
+    for subject, account in zip(subjects, accounts, strict=True):
+        rates = subject.rates
+        waits: list[tuple[Limit, float]] = []
+        if rates.parallel is not None and account.parallel >= rates.parallel:
+            waits.append(("max_parallel", PARALLEL_RETRY))
+        if rates.requests is not None:
+            waits.append(("requests_per_minute", account.requests.until_fits(now, 1, rates.requests)))
+        if rates.tokens is not None:
+            waits.append(("tokens_per_minute", account.tokens.until_fits(now, tokens, rates.tokens)))
+        waits += [
+            (each.limit, ends(each.period, wall) - wall)
+            for each in rates.calendar
+            if account.counted[each.limit][1] + (tokens if each.by_tokens else cost) > each.most
+        ]
+        for limit, longer in waits:
+            if longer > wait:
+                worst, wait = Refusal(subject, limit, longer), longer
+    return worst
+
+
+def _gauges(
+    subjects: tuple[Subject, ...], accounts: list[_Account], now: float
+) -> tuple[Gauge | None, Gauge | None]:
+    requests: list[Gauge] = []
+    tokens: list[Gauge] = []
+    for subject, account in zip(subjects, accounts, strict=True):
+        rates = subject.rates
+        if rates.requests is not None:
+            requests.append(_gauge(account.requests, rates.requests, now))
+        if rates.tokens is not None:
+            tokens.append(_gauge(account.tokens, rates.tokens, now))
+    return tightest(requests), tightest(tokens)
+
+
 def _gauge(window: Window, limit: int, now: float) -> Gauge:
     return Gauge(limit, max(0, limit - window.total), window.until_empty(now))
-
-
-def _amounts(rates: Rates, tokens: int, cost: int) -> list[tuple[Limit, int]]:
-    """What a call counts for, of the limits in calendar periods that there are."""
-    found: list[tuple[Limit, int]] = []
-    if rates.tokens_day is not None:
-        found.append(("tokens_per_day", tokens))
-    if rates.day is not None:
-        found.append(("budget_day", cost))
-    if rates.week is not None:
-        found.append(("budget_week", cost))
-    if rates.month is not None:
-        found.append(("budget_month", cost))
-    return found
-
-
-def _unseeded(rates: Rates, account: _Account, periods: Periods) -> bool:
-    return any(
-        account.counted.get(limit, (-1, 0))[0] < getattr(periods, PERIODS[limit])
-        for limit, _ in _amounts(rates, 0, 0)
-    )

@@ -1,22 +1,29 @@
 """Counters in Redis, shared by all gateways: exact however many there are, and when one of them is killed.
 
-Away means: no connection, or no reply in time. Then a request is let through under this process's own
-counters (`fail-open`: at most a limit's amount a gateway) or refused (`fail-closed`); what was used meanwhile
-is brought to Redis when it is back.
+Away means: no connection, no reply in time, or a refusal. Then a request is let through under this process's
+own counters (`fail-open`: at most a limit's amount a gateway) or refused (`fail-closed`); what was used
+meanwhile is brought to Redis when it is back.
+
+Every reservation has an id, so that each command may be sent again: a reservation whose reply did not come
+is undone, in the order of the connection or after it; a settlement that may be lost is repeated.
 """
 
 import asyncio
 import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from hashlib import sha1
-from typing import Any
 
 import hiredis
 
 from slipway.gateway.errors import APIError, retry_after
-from slipway.gateway.limits import scripts
-from slipway.gateway.limits.connection import RedisConnection, StoreAwayError
+from slipway.gateway.limits.commands import Commands, command
+from slipway.gateway.limits.connection import (
+    PASSING,
+    NotSentError,
+    RedisConnection,
+    Reply,
+    StoreAwayError,
+)
 from slipway.gateway.limits.contract import (
     LIMITS,
     PERIODS,
@@ -24,7 +31,6 @@ from slipway.gateway.limits.contract import (
     Decision,
     Gauge,
     Level,
-    LimitStore,
     Refusal,
     Reservation,
     Seed,
@@ -33,11 +39,22 @@ from slipway.gateway.limits.contract import (
     nothing_used,
     tightest,
 )
-from slipway.gateway.limits.periods import ends, periods_at
+from slipway.gateway.limits.inprocess import InProcessLimits
+from slipway.gateway.limits.periods import DAY, ends
 
 _HEAD = 6
 """Numbers of a reply before those of the subjects."""
 _EACH = 9
+_SEEDS_MISSING = 2
+_TAKEN_BEFORE = 3
+_SPENT = 2
+_REMEMBER = 60.0
+"""Seconds for which spent ids are kept: longer than a command can wait in a connection that was given up."""
+_MOST_KEPT = 100_000
+"""Settlements kept while Redis is away; of more than that the estimates stay."""
+_AT_ONCE = 256
+_CALENDAR = 3
+"""Limits before those of calendar periods."""
 
 
 def unavailable() -> APIError:
@@ -56,29 +73,27 @@ class SharedLimits:
     """Counts in Redis."""
 
     connection: RedisConnection
-    local: LimitStore
+    commands: Commands
+    local: InProcessLimits
     """Counts while Redis is away."""
     fail_open: bool
     wall: Callable[[], float]
     fell_back: Callable[[str], None]
     """Told of each request that was decided without Redis: `let` or `refused`."""
     seed: Seed = nothing_used
-    lease: float = 30.0
-    """Seconds after which places in flight of a gateway that is gone are free again."""
-    prefix: str = "slipway"
-    reserve_script: str = scripts.RESERVE
-    settle_script: str = scripts.SETTLE
-    _gateway: str = field(default_factory=lambda: os.urandom(6).hex())
     _sequence: int = 0
+    _memory: int = 0
+    """Redis's, as long as it keeps it."""
     _open: dict[str, Reservation] = field(default_factory=dict)
     """Those with a limit on requests in flight, to be renewed."""
-    _owed: dict[str, list[Any]] = field(default_factory=dict)
-    """By subject and day: what was used while Redis was away."""
-    _doubtful: dict[str, Reservation] = field(default_factory=dict)
-    """Perhaps taken: the reply did not come. They are taken back when Redis is."""
-    _unsettled: list[tuple[Any, ...]] = field(default_factory=list)
-    _reserve_sha: bytes = b""
-    _settle_sha: bytes = b""
+    _owed: dict[tuple[str, int], tuple[Subject, int, int]] = field(default_factory=dict)
+    """By subject and day: tokens and cost that were used while Redis was away."""
+    _kept: list[tuple[bytes, str]] = field(default_factory=list)
+    """Settlements whose reply did not come, with their ids; sent again when Redis is back."""
+    _spent: list[tuple[float, str]] = field(default_factory=list)
+    """When, and which ids, to be forgotten in Redis."""
+    _apart: bool = False
+    """Redis has been away since it was last asked."""
 
     async def run(self) -> None:
         """Stay connected until cancelled."""
@@ -88,47 +103,62 @@ class SharedLimits:
         finally:
             renewing.cancel()
 
+    async def known(self) -> None:
+        """Wait until it is known whether Redis can be asked."""
+        await self.connection.tried.wait()
+
     async def reserve(self, subjects: tuple[Subject, ...], tokens: int, cost: int) -> Decision:
         """See LimitStore.reserve."""
-        too_large = never_fits(subjects, tokens, cost)
-        if too_large is not None:
-            return Decision(None, too_large)
         if not self.connection.up:
             return await self._without(subjects, tokens, cost)
         self._sequence += 1
-        name = f"{self._gateway}:{self._sequence}"
+        name = str(self._sequence)
         try:
             reply = await self._ask(name, subjects, tokens, cost, take=True)
-        except StoreAwayError:
-            at = periods_at(self.wall())
-            taken = Reservation(name, subjects, int(self.wall()), tokens, cost, at.day, at.week, at.month)
-            self._doubtful[name] = taken
+        except NotSentError:
             return await self._without(subjects, tokens, cost)
+        except StoreAwayError:
+            self._undo(name, subjects, tokens, cost)
+            return await self._without(subjects, tokens, cost)
+        except asyncio.CancelledError:
+            self._undo(name, subjects, tokens, cost)
+            raise
         return self._decision(name, subjects, tokens, cost, reply)
 
     def settle(self, reservation: Reservation, tokens: int | None, cost: int | None) -> None:
         """See LimitStore.settle. Settling twice changes nothing."""
         if reservation.settled:
             return
-        more_tokens = 0 if tokens is None else tokens - reservation.tokens
-        more_cost = 0 if cost is None else cost - reservation.cost
+        used_tokens = reservation.tokens if tokens is None else tokens
+        used_cost = reservation.cost if cost is None else cost
         if reservation.local:
             self.local.settle(reservation, tokens, cost)
-            self._owe(reservation, reservation.tokens + more_tokens, reservation.cost + more_cost)
+            self._owe(reservation, used_tokens, used_cost)
             return
         reservation.settled = True
         self._open.pop(reservation.id, None)
-        self._send(_settlement(self, reservation, 0, more_tokens, more_cost))
+        packed = self.commands.settle(
+            reservation.id,
+            "settle",
+            reservation.subjects,
+            reservation.second,
+            more=(0, used_tokens - reservation.tokens, used_cost - reservation.cost),
+            memory=reservation.memory,
+            whole=(used_tokens, used_cost),
+        )
+        self._send(packed, reservation.id)
 
     async def levels(self, subjects: tuple[Subject, ...]) -> list[Level]:
         """See LimitStore.levels."""
         if not subjects:
             return []
-        if not self.connection.up:
-            return await self.local.levels(subjects)
         try:
+            if not self.connection.up:
+                raise NotSentError
             reply = await self._ask("", subjects, 0, 0, take=False)
         except StoreAwayError:
+            if not self.fail_open:
+                raise unavailable() from None
             return await self.local.levels(subjects)
         wall = reply[1] + reply[2] / 1e6
         found: list[Level] = []
@@ -152,59 +182,38 @@ class SharedLimits:
     async def _ask(
         self, name: str, subjects: tuple[Subject, ...], tokens: int, cost: int, *, take: bool
     ) -> list[int]:
-        """The script's reply, the calendar counters seeded where they were missing. Raises StoreAwayError."""
-        seeds: list[tuple[str, ...]] | None = None
-        if self.seed is nothing_used:
-            seeds = [("0",) * 4] * len(subjects)
-        while True:
-            reply = await self._evaluate(name, subjects, tokens, cost, take, seeds)
-            if reply[0] != 2:
-                return reply
+        """The script's reply, the calendar counters seeded where they were missing.
+
+        Raises StoreAwayError, and what the seed raises.
+        """
+        reply = await self._evaluate(self.commands.reserve(name, subjects, tokens, cost, take=take))
+        while reply[0] == _SEEDS_MISSING:
             seeds = [await self._seeds(subject, reply[1]) for subject in subjects]
+            packed = self.commands.reserve(name, subjects, tokens, cost, take=take, seeds=seeds)
+            reply = await self._evaluate(packed)
+        return reply
 
-    async def _evaluate(
-        self,
-        name: str,
-        subjects: tuple[Subject, ...],
-        tokens: int,
-        cost: int,
-        take: bool,
-        seeds: list[tuple[str, ...]] | None,
-    ) -> list[int]:
-        command: list[str | bytes | int] = ["EVALSHA", self._reserve_sha, 1 + 2 * len(subjects)]
-        command += self._keys(subjects)
-        command += [name, int(self.lease * 1000), tokens, cost, int(take)]
-        for at, subject in enumerate(subjects):
-            command += [-1 if amount is None else amount for amount in subject.rates.values]
-            command += ("", "", "", "") if seeds is None else seeds[at]
-        reply: Any = await self.connection.execute(*command)
-        if isinstance(reply, hiredis.ReplyError):
-            if not str(reply).startswith("NOSCRIPT"):
-                raise reply
-            await self._prepare_scripts(self.connection)
-            reply = await self.connection.execute(*command)
-            if isinstance(reply, hiredis.ReplyError):
-                raise reply
-        found: list[int] = reply
-        return found
+    async def _evaluate(self, packed: bytes) -> list[int]:
+        try:
+            try:
+                reply: list[int] = await self.connection.ask(packed)
+            except hiredis.ReplyError as error:
+                if not _forgotten(error):
+                    raise
+                reply = await self.connection.ask(self.commands.reserve_script.again(packed))
+        except hiredis.ReplyError as error:
+            self.connection.distrust(str(error))
+            raise StoreAwayError(str(error)) from None
+        if reply[0] == _TAKEN_BEFORE:
+            raise StoreAwayError("the reservation is undone already")
+        return reply
 
-    async def _seeds(self, subject: Subject, now: float) -> tuple[str, ...]:
-        rates = subject.rates
-        found: list[str] = []
-        for limit, amount in zip(LIMITS[3:], rates.values[3:], strict=True):
-            if amount is None:
-                found.append("0")
-                continue
-            tokens, cost = await self.seed(subject, PERIODS[limit], now)
-            found.append(str(tokens if limit == "tokens_per_day" else cost))
+    async def _seeds(self, subject: Subject, now: float) -> tuple[int, ...]:
+        found = [0] * (len(LIMITS) - _CALENDAR)
+        for each in subject.rates.calendar:
+            tokens, cost = await self.seed(subject, each.period, now)
+            found[LIMITS.index(each.limit) - _CALENDAR] = tokens if each.by_tokens else cost
         return tuple(found)
-
-    def _keys(self, subjects: tuple[Subject, ...]) -> list[str]:
-        tag = f"{{{self.prefix}}}"
-        keys = [f"{tag}:open:{self._gateway}"]
-        for subject in subjects:
-            keys += (f"{tag}:{subject.id}", f"{tag}:{subject.id}:in-flight")
-        return keys
 
     def _decision(
         self, name: str, subjects: tuple[Subject, ...], tokens: int, cost: int, reply: list[int]
@@ -213,20 +222,24 @@ class SharedLimits:
         now = second + micro / 1e6
         requests: list[Gauge] = []
         counted: list[Gauge] = []
+        parallel = False
         for at, subject in enumerate(subjects):
             start, rates = _HEAD + at * _EACH, subject.rates
             if rates.requests is not None:
                 requests.append(_gauge(rates.requests, reply[start], reply[start + 2], now))
             if rates.tokens is not None:
                 counted.append(_gauge(rates.tokens, reply[start + 1], reply[start + 3], now))
+            parallel = parallel or rates.parallel is not None
+        gauges = (tightest(requests), tightest(counted))
         if code != 1:
-            refused = Refusal(subjects[who - 1], LIMITS[what - 1], max(0.001, wait / 1e6))
-            return Decision(None, refused, tightest(requests), tightest(counted))
-        at_ = periods_at(second)
-        taken = Reservation(name, subjects, second, tokens, cost, at_.day, at_.week, at_.month)
-        if any(subject.rates.parallel is not None for subject in subjects):
+            refused = never_fits(subjects, tokens, cost) or Refusal(
+                subjects[who - 1], LIMITS[what - 1], max(0.001, wait / 1e6)
+            )
+            return Decision(None, refused, *gauges)
+        taken = Reservation(name, subjects, second, tokens, cost, second, self._memory)
+        if parallel:
             self._open[name] = taken
-        return Decision(taken, None, tightest(requests), tightest(counted))
+        return Decision(taken, None, *gauges)
 
     # --- away -------------------------------------------------------------------------------------
 
@@ -234,123 +247,130 @@ class SharedLimits:
         if not self.fail_open:
             self.fell_back("refused")
             raise unavailable()
+        if not self._apart:
+            self._apart = True
+            if self.commands.seeded:
+                self.local.forget_periods()
         self.fell_back("let")
         decision = await self.local.reserve(subjects, tokens, cost)
         if decision.reservation is not None:
             decision.reservation.local = True
         return decision
 
+    def _undo(self, name: str, subjects: tuple[Subject, ...], tokens: int, cost: int) -> None:
+        """Take back what was perhaps taken."""
+        second, more = int(self.wall()), (-1, -tokens, -cost)
+        self._send(self.commands.settle(name, "undo", subjects, second, more=more), name)
+
     def _owe(self, reservation: Reservation, tokens: int, cost: int) -> None:
         """Keep what was used without Redis for it; minutes pass, days and budgets count on."""
         for subject in reservation.subjects:
-            owed = self._owed.setdefault(f"{subject.id} {reservation.day}", [subject, reservation, 0, 0])
-            owed[2] += tokens
-            owed[3] += cost
+            if subject.rates.calendar:
+                day = reservation.wall // DAY
+                _, tokens_before, cost_before = self._owed.get((subject.id, day), (subject, 0, 0))
+                self._owed[subject.id, day] = (subject, tokens_before + tokens, cost_before + cost)
         if self.connection.up:
             self._pay()
 
     def _pay(self) -> None:
         owed, self._owed = self._owed, {}
-        for subject, reservation, tokens, cost in owed.values():
-            of = Reservation("", (subject,), 0, 0, 0, reservation.day, reservation.week, reservation.month)
-            self._send(_settlement(self, of, 0, tokens, cost))
+        mode = "pay" if self.commands.seeded else "begin"
+        for (_, day), (subject, tokens, cost) in owed.items():
+            self._sequence += 1
+            name = f"p{self._sequence}"
+            self._send(self.commands.settle(name, mode, (subject,), day * DAY, more=(0, tokens, cost)), name)
 
-    def _send(self, command: tuple[Any, ...]) -> None:
+    def _send(self, packed: bytes, name: str) -> None:
+        """Send a settlement; again when Redis is back, if need be."""
+
+        def then(reply: Reply) -> None:
+            if isinstance(reply, StoreAwayError):
+                self._keep(packed, name)
+            elif isinstance(reply, hiredis.ReplyError):
+                again = self.commands.settle_script.again(packed)
+                if _forgotten(reply) and again != packed:
+                    self._send(again, name)
+                else:
+                    if str(reply).startswith(PASSING):
+                        self._keep(packed, name)
+                    self.connection.distrust(str(reply))
+            elif reply == _SPENT:
+                self._spent.append((self.wall() + _REMEMBER, name))
+
         try:
-            future = self.connection.execute(*command)
-        except StoreAwayError:
-            self._keep(command)
-            return
-        future.add_done_callback(lambda done: self._sent(done, command))
+            self.connection.send(packed, then)
+        except NotSentError:
+            self._keep(packed, name)
 
-    def _sent(self, future: "asyncio.Future[Any]", command: tuple[Any, ...]) -> None:
-        if future.cancelled():
-            return
-        if future.exception() is not None:
-            self._keep(command)
-        elif isinstance(reply := future.result(), hiredis.ReplyError) and "NOSCRIPT" in str(reply):
-            self._keep(command)
-            self._again = asyncio.ensure_future(self._retry())
+    def _keep(self, packed: bytes, name: str) -> None:
+        if len(self._kept) < _MOST_KEPT:
+            self._kept.append((packed, name))
 
-    def _keep(self, command: tuple[Any, ...]) -> None:
-        """Send it again when Redis is back; what was settled already is not settled twice."""
-        if len(self._unsettled) < 100_000:
-            self._unsettled.append(command)
+    # --- there again ------------------------------------------------------------------------------
 
-    _again: "asyncio.Future[None] | None" = None
-
-    async def _retry(self) -> None:
-        try:
-            await self._prepare(self.connection)
-        except StoreAwayError:
-            return
-
-    async def _prepare(self, connection: RedisConnection) -> None:
-        """Load the scripts; then bring to Redis what it has missed."""
-        await self._prepare_scripts(connection)
-        unsettled, self._unsettled = self._unsettled, []
-        for command in unsettled:
-            self._send(command)
-        doubtful, self._doubtful = self._doubtful, {}
-        for reservation in doubtful.values():
-            self._send(_settlement(self, reservation, -1, -reservation.tokens, -reservation.cost))
+    async def _prepare(self) -> None:
+        """Load the scripts, see whether Redis has kept its memory; then bring to it what it has missed."""
+        ask, mine = self.connection.execute, self.commands.open
+        for script in (self.commands.reserve_script, self.commands.settle_script):
+            await ask("SCRIPT", "LOAD", script.text)
+        await ask("HSETNX", mine, "g", int.from_bytes(os.urandom(6)))
+        self._memory = int(await ask("HGET", mine, "g"))
+        await ask("EXPIRE", mine, DAY)
+        self._apart = False
+        kept, self._kept = self._kept, []
+        for packed, name in kept:
+            self._send(packed, name)
+        self._renew_now()
         self._pay()
-
-    async def _prepare_scripts(self, connection: RedisConnection) -> None:
-        self._reserve_sha = _sha(self.reserve_script)
-        self._settle_sha = _sha(self.settle_script)
-        for script in (self.reserve_script, self.settle_script):
-            reply = await connection.execute("SCRIPT", "LOAD", script)
-            if isinstance(reply, hiredis.ReplyError):
-                raise reply
 
     async def _renew(self) -> None:
         """Keep the places in flight of requests that take longer than a lease."""
         while True:
-            await asyncio.sleep(self.lease / 3)
-            tag = f"{{{self.prefix}}}"
-            held = [
-                (f"{tag}:{subject.id}:in-flight", reservation.id)
-                for reservation in self._open.values()
-                for subject in reservation.subjects
-                if subject.rates.parallel is not None
-            ]
-            for at in range(0, len(held), 256):
-                keys, names = zip(*held[at : at + 256], strict=True)
-                lease = int(self.lease * 1000)
-                self._quietly("EVAL", scripts.RENEW, len(keys), *keys, lease, *names)
+            await asyncio.sleep(self.commands.lease / 3)
+            self._renew_now()
+            now, mine = self.wall(), self.commands.open
+            self._quietly(command("EXPIRE", mine, DAY))
+            names = [name for until, name in self._spent if until < now]
+            self._spent = [each for each in self._spent if each[0] >= now]
+            for at in range(0, len(names), _AT_ONCE):
+                self._quietly(command("HDEL", mine, *names[at : at + _AT_ONCE]))
 
-    def _quietly(self, *command: str | int) -> None:
+    def _renew_now(self) -> None:
+        held = [
+            (subject, name)
+            for name, reservation in self._open.items()
+            for subject in reservation.subjects
+            if subject.rates.parallel is not None
+        ]
+        for at in range(0, len(held), _AT_ONCE):
+            self._quietly(self.commands.renew(held[at : at + _AT_ONCE]))
+
+    def _quietly(self, packed: bytes) -> None:
+        """Send what may be lost."""
         try:
-            self.connection.execute(*command).add_done_callback(
-                lambda done: None if done.cancelled() else done.exception()
-            )
-        except StoreAwayError:
+            self.connection.send(packed, lambda reply: None)
+        except NotSentError:
             return
 
 
-def _settlement(
-    store: SharedLimits, reservation: Reservation, requests: int, tokens: int, cost: int
-) -> tuple[Any, ...]:
-    subjects = reservation.subjects
-    return (
-        "EVALSHA",
-        _sha(store.settle_script) if not store._settle_sha else store._settle_sha,
-        1 + 2 * len(subjects),
-        *store._keys(subjects),
-        reservation.id,
-        requests,
-        tokens,
-        cost,
-        reservation.day,
-        reservation.week,
-        reservation.month,
-        *("".join("0" if amount is None else "1" for amount in subject.rates.values) for subject in subjects),
-    )
+def shared_store(
+    connection: RedisConnection,
+    local: InProcessLimits,
+    *,
+    fail_open: bool,
+    wall: Callable[[], float],
+    fell_back: Callable[[str], None],
+    seed: Seed = nothing_used,
+    lease: float = 30.0,
+    prefix: str = "slipway",
+) -> SharedLimits:
+    """Put a store together, under a name of its own."""
+    commands = Commands(os.urandom(6).hex(), prefix, lease, seed is not nothing_used)
+    return SharedLimits(connection, commands, local, fail_open, wall, fell_back, seed)
 
 
-def _sha(script: str) -> bytes:
-    return sha1(script.encode()).hexdigest().encode()  # noqa: S324 - Redis names scripts so
+def _forgotten(error: hiredis.ReplyError) -> bool:
+    return str(error).startswith("NOSCRIPT")
 
 
 def _gauge(limit: int, used: int, last: int, now: float) -> Gauge:
