@@ -4,6 +4,7 @@ import asyncio
 import secrets
 import time
 from collections.abc import Awaitable, Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -30,7 +31,7 @@ from slipway.gateway.files.store import Files
 from slipway.gateway.frontdoor import ASGIApp, FrontDoor
 from slipway.gateway.limits import LIMIT_HEADERS, InProcessLimits, LimitStore
 from slipway.gateway.limits.contract import nothing_used
-from slipway.gateway.limits.stores import shared_limits
+from slipway.gateway.limits.seeds import SharedSeed
 from slipway.gateway.logs import JSONLog
 from slipway.gateway.messages.handling import Messages
 from slipway.gateway.metrics import Metrics
@@ -53,6 +54,8 @@ if TYPE_CHECKING:
     from slipway.gateway.tracing import Tracing
 
 CONSOLE = Path(__file__).parent / "console"
+_KNOWN_REST = 3.0
+"""Seconds that a gateway which begins waits for what it needs to answer."""
 _RECORD_REST = 10.0
 """Seconds that a gateway which ends gives its recorder; what is left then waits on disk for another."""
 
@@ -94,6 +97,8 @@ class Gateway:
     recorder: RecorderChild | None
     always: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
     """Runs as long as the gateway."""
+    known: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
+    """Returns when it is known whether what requests need is there: the first ones wait for that a while."""
     background: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
     """Runs as long as the gateway, once the database is there."""
     app: ASGIApp | None = None
@@ -108,6 +113,9 @@ class Gateway:
         self._tasks += [loop.create_task(self._forever(run)) for run in self.always]
         if self.recorder is not None:
             self._tasks.append(loop.create_task(self.recorder.run()))
+        with suppress(TimeoutError):
+            async with asyncio.timeout(_KNOWN_REST):
+                await asyncio.gather(*(known() for known in self.known))
 
     async def stop(self) -> None:
         """Stop watching, close the kept connections, write the last log lines."""
@@ -190,10 +198,13 @@ def make_gateway(
     )
     database = Database(settings.database, seconds=settings.database_timeout)
     always: list[Callable[[], Awaitable[None]]] = []
+    known: list[Callable[[], Awaitable[None]]] = []
     if limits is None:
-        seed = Spending(database) if settings.usage else nothing_used
+        seed = SharedSeed(Spending(database)) if settings.usage else nothing_used
         limits = InProcessLimits(time.monotonic, time.time, seed)
         if settings.limits_redis_url:
+            from slipway.gateway.limits.stores import shared_limits
+
             limits = shared_limits(
                 settings,
                 seed,
@@ -202,6 +213,7 @@ def make_gateway(
                 fell_back=lambda decision: metrics.limits_fallback.labels(decision).inc(),
             )
             always.append(limits.run)
+            known.append(limits.known)
     recorder = _recorder(settings, instance, log) if settings.usage else None
     usage = None
     if recorder is not None:
@@ -240,6 +252,7 @@ def make_gateway(
         name=f"gw-{instance}",
         recorder=recorder,
         always=always,
+        known=known,
     )
     catalog.on_change.append(gateway.changed)
     metrics.watch(lambda: catalog.snapshot, relay.balancer.outstanding)
