@@ -88,6 +88,10 @@ class Script:
     )
     key: str | None = None
     """Refuses every other key; None lets everyone in."""
+    accepts: Callable[[str], bool] | None = None
+    """Decides on the authorization header in place of `key`."""
+    connect: str = ""
+    """A sign-in provider's origin, which the console may call."""
     readyz: tuple[int, dict[str, Any]] = (200, {"ready": True, "models": []})
     answers: deque[Answer] = field(default_factory=deque)
     """Used up one by one; then every question is answered with an echo."""
@@ -196,7 +200,9 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _may(self) -> bool:
         script = self.server.script
-        if script.key is None or self.headers["authorization"] == f"Bearer {script.key}":
+        given = self.headers["authorization"] or ""
+        good = script.key is None or given == f"Bearer {script.key}"
+        if script.accepts(given) if script.accepts else good:
             return True
         message = "The API key is missing or not valid."
         self._json(
@@ -245,7 +251,9 @@ class _Handler(BaseHTTPRequestHandler):
         self.send_header("content-type", kind)
         self.send_header("content-length", str(len(body)))
         for name, value in HEADERS.items():
-            self.send_header(name, value)
+            self.send_header(
+                name, value.replace("connect-src 'self'", f"connect-src 'self' {self.server.script.connect}")
+            )
         self.send_header("x-content-type-options", "nosniff")
         self.send_header("x-request-id", "req-0")
         for name, value in (headers or {}).items():

@@ -19,7 +19,7 @@ LARGEST = 1_048_576
 """Bytes of one feedback, a conversation that comes with it included."""
 SLOWEST = 30.0
 """Seconds that its body may take."""
-PATIENCE = 3.0
+PATIENCE = 5.0
 """Seconds that a request may take to be recorded after its answer; feedback waits so long for it."""
 _EVERY = 0.2
 

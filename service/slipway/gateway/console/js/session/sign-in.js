@@ -54,6 +54,7 @@ export class SignInDialog {
   }
 
   #refused() {
+    if (this.#dialog.open) return; // What is being typed, or said already, must not go.
     if (currentSignIn()) this.open(SIGNED_OUT, true);
     else if (currentKey()) this.open(WRONG_KEY, true);
     else this.open(NO_KEY);
