@@ -19,6 +19,7 @@ from slipway.gateway.errors import APIError, internal_error, invalid_request, mo
 from slipway.gateway.metrics import CONTENT_TYPE, Metrics
 from slipway.gateway.openapi import document
 from slipway.gateway.routes import Route
+from slipway.gateway.routing import served
 
 
 def error_response(error: APIError) -> Response:
@@ -91,13 +92,15 @@ def make_api(
     @app.get("/v1/models")
     async def list_models(request: Request) -> JSONResponse:
         key = await caller(request)
-        models = [model for model in catalog.snapshot.models.values() if key.allows(model.name)]
+        snapshot = catalog.snapshot
+        names = [name for name in dict.fromkeys((*snapshot.models, *snapshot.routes)) if key.allows(name)]
+        models = [model for name in names if (model := served(snapshot, name)) is not None]
         return JSONResponse(page([describe(model) for model in models], more=False))
 
     @app.get("/v1/models/{name:path}")
     async def retrieve_model(name: str, request: Request) -> JSONResponse:
         key = await caller(request)
-        model = catalog.snapshot.models.get(name)
+        model = served(catalog.snapshot, name)
         if model is None or not key.allows(name):
             raise model_not_found(name)
         return JSONResponse(describe(model))

@@ -38,6 +38,7 @@ from slipway.gateway.metrics import Metrics
 from slipway.gateway.relay.balancer import Balancer
 from slipway.gateway.relay.relay import Relay, RelayLimits
 from slipway.gateway.relay.transport import TCPTransport, Transport, TransportLimits
+from slipway.gateway.relay.watching import Watch
 from slipway.gateway.responses.handling import Responses
 from slipway.gateway.routes import relayed_routes
 from slipway.gateway.serving import Serving
@@ -174,6 +175,7 @@ class Gateway:
         """Bring the gauges up to date."""
         self.metrics.in_flight.set(self.serving.in_flight)
         self.metrics.queued.set(self.relay.waiting)
+        self.metrics.ejected.set(self.relay.balancer.ejected())
 
 
 def make_gateway(
@@ -192,12 +194,32 @@ def make_gateway(
     engine_key = EngineKey(settings.state / "secrets" / "engine-key")
     relay = Relay(
         transport if transport is not None else TCPTransport(_transport_limits(settings)),
-        Balancer(time.monotonic, settings.max_per_endpoint),
-        RelayLimits(settings.attempts, settings.max_queue, settings.queue_timeout),
+        Balancer(
+            time.monotonic,
+            settings.max_per_endpoint,
+            settings.low_priority_share,
+            lambda address: metrics.ejections.inc(),
+        ),
+        RelayLimits(
+            settings.attempts,
+            settings.max_queue,
+            settings.queue_timeout,
+            settings.max_queue_per_key,
+            settings.retry_share,
+        ),
         on_retry=lambda service, reason: metrics.retries.labels(service, reason).inc(),
+        on_shed=lambda reason: metrics.shed.labels(reason).inc(),
+        on_wait=lambda priority, seconds: metrics.queue_wait.labels(priority).observe(seconds),
     )
+
+    def stalled(address: str) -> None:
+        metrics.stalls.inc()
+        log.write("warning", "stalled", f"{address} has work, is silent and does not answer /health")
+
     database = Database(settings.database, seconds=settings.database_timeout)
-    always: list[Callable[[], Awaitable[None]]] = []
+    always: list[Callable[[], Awaitable[None]]] = [
+        Watch(relay, settings.stall, settings.stall_patience, stalled).run
+    ]
     known: list[Callable[[], Awaitable[None]]] = []
     if limits is None:
         seed = SharedSeed(Spending(database)) if settings.usage else nothing_used

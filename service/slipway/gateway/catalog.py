@@ -55,6 +55,8 @@ class Model:
     prices: Prices = FREE
     created: int = 0
     """When its LLMService was made, in seconds since 1970; 0 where nobody knows."""
+    runtime: str = "vllm"
+    """What runs it; fields that only vLLM knows are not sent to another."""
     longest: int | None = None
     """Tokens of prompt and answer together, where the LLMService says."""
 
@@ -155,6 +157,7 @@ def models_of(
                     parent=parent,
                     prices=prices_of(service),
                     created=int(made.timestamp()) if made else 0,
+                    runtime=service.spec.engine.runtime,
                     longest=service.spec.engine.max_model_len,
                 ),
             )

@@ -53,6 +53,8 @@ class Exchange:
     """The answer's head went to the client."""
     closed: bool = False
     """Accounts are settled; nothing of it changes any more."""
+    salt: str | None = None
+    """Parts the engines' prefix caches, where that is asked for."""
     entry: str = ""
     """Its entry in the usage journal, once an engine is about to be asked."""
     headers: Headers = field(default_factory=list)

@@ -20,9 +20,21 @@ def unanswered(error: NoEndpointError | QueueFullError | QueueTimeoutError, mode
     match error:
         case NoEndpointError():
             return errors.model_not_ready(model, "its engines are gone. Try again in a few seconds.")
+        case QueueFullError(reason="late"):
+            return errors.overloaded(
+                "All engines of the model are busy, and so many requests wait that this one would not be "
+                "served in time. Try again later.",
+                error.retry_after,
+            )
+        case QueueFullError(reason="key"):
+            return errors.overloaded(
+                "All engines of the model are busy, and this key has as many requests waiting as it may.",
+                error.retry_after,
+            )
         case QueueFullError():
             return errors.overloaded(
-                "All engines of the model are busy and so is the queue. Try again shortly."
+                "All engines of the model are busy and so is the queue. Try again shortly.",
+                error.retry_after,
             )
         case QueueTimeoutError():
             return errors.overloaded("No engine of the model became free in time. Try again shortly.", 5.0)

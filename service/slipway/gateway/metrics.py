@@ -7,7 +7,7 @@ exists, `slipway_*` otherwise. Every label has a bounded set of values: models c
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from prometheus_client import CollectorRegistry, Counter, Gauge, generate_latest
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.core import GaugeMetricFamily, Metric
 
 from slipway.gateway.catalog import Snapshot

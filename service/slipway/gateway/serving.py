@@ -10,6 +10,7 @@ import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
+from random import random
 from typing import TYPE_CHECKING, Any
 
 from slipway.gateway import errors, faults
@@ -19,9 +20,11 @@ from slipway.gateway.auth import Key, authenticate
 from slipway.gateway.catalog import Catalog, Model
 from slipway.gateway.errors import APIError
 from slipway.gateway.exchanges import CLIENT_LEFT, Exchange
+from slipway.gateway.isolation import cache_salt
 from slipway.gateway.limits import LimitStore, Subject, refusal, subjects_of
 from slipway.gateway.logs import JSONLog
 from slipway.gateway.parameters import check
+from slipway.gateway.relay.queues import CLASSES
 from slipway.gateway.relay.relay import (
     Answer,
     Call,
@@ -34,6 +37,7 @@ from slipway.gateway.relay.relay import (
 from slipway.gateway.relay.transport import UpstreamError
 from slipway.gateway.requests import Head, LeftError, Receive, Scope, Send, drain, parse, read_body, serialise
 from slipway.gateway.routes import Route
+from slipway.gateway.routing import candidates
 from slipway.gateway.settings import GatewaySettings
 from slipway.gateway.sinks import Client, ClientSink
 from slipway.objects.money import PER_MILLION
@@ -105,16 +109,17 @@ class Serving:
         """
         route = exchange.route.asked
         assert exchange.key is not None  # noqa: S101 - for the type checker; callers have identified it
-        model = self._model(exchange, exchange.key, body)
+        models = self._models(exchange, exchange.key, body)
         for name in check(route.table, body):
             del body[name]
-        _require(route, model, body)
-        await self._reserve(exchange, exchange.key, model, body)
+        models = _require(route, models, body)
+        exchange.served = models[0]
+        await self._reserve(exchange, exchange.key, models[0], body)
         exchange.limited = self.clock()
         if admitted is not None:
             await admitted()
         strip_usage = self._ask_for_usage(exchange, body)
-        answer = await self._relay((model,), exchange, body)
+        answer = await self._relay(models, exchange, body)
         try:
             await self.answering.pass_on(exchange, answer, strip_usage=strip_usage)
         finally:
@@ -202,7 +207,8 @@ class Serving:
         if self.in_flight > self.settings.max_requests:
             raise errors.overloaded("The gateway has as many requests as it can take. Try again shortly.")
 
-    def _model(self, exchange: Exchange, key: Key, body: Body) -> Model:
+    def _models(self, exchange: Exchange, key: Key, body: Body) -> tuple[Model, ...]:
+        """The models that may answer, best first. A key needs to be let to the name that was asked for."""
         name = body.get("model")
         if name is None:
             raise errors.invalid_request(
@@ -210,12 +216,13 @@ class Serving:
             )
         if type(name) is not str or not name:
             raise errors.invalid_request("`model` must be a string.", "model", "invalid_type")
-        model = self.catalog.snapshot.models.get(name)
-        if model is None or not key.allows(name):
+        snapshot = self.catalog.snapshot
+        model = snapshot.models.get(name)
+        found = (model,) if model is not None else candidates(snapshot, name, random, _session(body))
+        if not found or not key.allows(name):
             raise errors.model_not_found(name)
         exchange.model = name
-        exchange.served = model
-        return model
+        return found
 
     async def _reserve(self, exchange: Exchange, key: Key, model: Model, body: Body) -> None:
         route = exchange.route.asked
@@ -265,11 +272,14 @@ class Serving:
 
     # --- the engine -------------------------------------------------------------------------------
 
-    async def _relay(self, candidates: tuple[Model, ...], exchange: Exchange, body: Body) -> Answer:
-        """The first answer that one of `candidates` begins. Raises the last one's APIError."""
+    async def _relay(self, models: tuple[Model, ...], exchange: Exchange, body: Body) -> Answer:
+        """The first answer that one of `models` begins, save faults where another is left.
+
+        Raises the last one's APIError.
+        """
         failure: APIError | None = None
         exchange.relayed = self.clock()
-        for model in candidates:
+        for model in models:
             if not model.ready:
                 failure = errors.model_not_ready(model.name, str(model.why_not_ready))
                 continue
@@ -286,8 +296,13 @@ class Serving:
                 self.accounts.fault(exchange, error)
                 failure = faults.of(error)
             else:
+                if model is not models[-1] and (answer.status >= 500 or answer.status == 429):
+                    answer.close()
+                    continue
                 exchange.address = answer.address
                 exchange.answered = self.clock()
+                if model.name != exchange.model:
+                    exchange.headers = [*exchange.headers, (b"x-slipway-model", model.name.encode())]
                 return answer
             finally:
                 exchange.attempts += call.attempts
@@ -321,16 +336,42 @@ class Serving:
             now = self.catalog.snapshot.models.get(name)
             return now.ready if now is not None else ()
 
-        return Call(model.service, ready, make_head, serialise(body))
+        if model.runtime == "vllm" and "cache_salt" in route.table:
+            self._part_caches(exchange, body)
+        call = Call(model.service, ready, make_head, serialise(body))
+        if exchange.key is not None:
+            call.key = exchange.key.name
+        call.priority = CLASSES.index(exchange.priority)
+        return call
+
+    def _part_caches(self, exchange: Exchange, body: Body) -> None:
+        isolation, key = self.settings.isolate_prefix_cache, exchange.key
+        if isolation == "off" or key is None:
+            return
+        if exchange.salt is None:
+            own = body.get("cache_salt")
+            exchange.salt = cache_salt(isolation, self.engine_key(), key.owner, key.name, own)
+        body["cache_salt"] = exchange.salt
 
 
-def _require(route: Route, model: Model, body: Body) -> None:
+def _session(body: Body) -> str | None:
+    """What keeps the requests of a session on one target of a route."""
+    for name in ("prompt_cache_key", "user", "safety_identifier"):
+        value = body.get(name)
+        if type(value) is str and value:
+            return value
+    return None
+
+
+def _require(route: Route, models: tuple[Model, ...], body: Body) -> tuple[Model, ...]:
+    """Check what a field alone cannot tell; the models that do what is asked."""
     for name in route.required:
         if name not in body:
             raise errors.invalid_request(f"`{name}` is required.", name, "missing_required_parameter")
-    if model.task not in route.tasks:
+    able = tuple(model for model in models if model.task in route.tasks)
+    if not able:
         raise errors.invalid_request(
-            f"The model `{model.name}` does not do this; it does {_OFFERED[model.task]}.",
+            f"The model `{models[0].name}` does not do this; it does {_OFFERED[models[0].task]}.",
             "model",
             "wrong_task",
         )
@@ -346,6 +387,7 @@ def _require(route: Route, model: Model, body: Body) -> None:
                 raise errors.invalid_request(f"`{name}` is required.", name, "missing_required_parameter")
     if "stream_options" in body and not body.get("stream"):
         raise errors.invalid_request("`stream_options` needs `stream: true`.", "stream_options")
+    return able
 
 
 def _named(group: tuple[str, ...]) -> str:

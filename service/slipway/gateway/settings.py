@@ -7,6 +7,7 @@ from typing import Literal
 from pydantic import Field
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from slipway.gateway.isolation import Isolation
 from slipway.objects.places import default_state
 
 
@@ -145,8 +146,22 @@ class GatewaySettings(BaseSettings):
     """Requests that wait for a free endpoint; one more gets 503."""
     queue_timeout: float = Field(default=30.0, gt=0)
     """Seconds that a request waits for a free endpoint before it gets 503."""
+    max_queue_per_key: int = Field(default=512, ge=1)
+    """Requests of one key that wait for a free endpoint of a service; one more gets 503."""
+    low_priority_share: float = Field(default=0.5, gt=0, le=1)
+    """Share of an endpoint's requests that those of low priority, batches above all, may take it up to."""
     attempts: int = Field(default=3, ge=1)
     """Endpoints that one request is sent to before the gateway gives up."""
+    retry_share: float = Field(default=0.2, ge=0, le=1)
+    """Retries there may be for each request, over all of a service; beyond it the first failure is told."""
+    stall: float = Field(default=5.0, gt=0)
+    """Seconds of silence after which an endpoint that has work is asked whether it lives; one that does not
+    answer within `stall_patience` gets nothing, and what it has not begun to answer goes elsewhere."""
+    stall_patience: float = Field(default=5.0, gt=0)
+    """Seconds that it may take to answer that."""
+    isolate_prefix_cache: Isolation = "off"
+    """Whose requests share what an engine remembers of prompts: everybody's, those of an owner, those of a
+    key. Apart, nobody learns from the speed of an answer what others asked; shared beginnings cost again."""
 
     # --- end ---
     drain_delay: float = Field(default=0.0, ge=0)
