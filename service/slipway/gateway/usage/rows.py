@@ -55,7 +55,8 @@ def record_row(instance: str, entry: Mapping[str, Any]) -> Row:
         "cost_nano": _bounded(cost),
     }
     for name in _TEXTS:
-        row[name] = _text(entry.get(name, ""))
+        text = entry.get(name, "")
+        row[name] = text.replace("\0", "") if "\0" in text else text  # PostgreSQL's texts hold no NUL.
     start, *points = entry.get("times") or (0, *[None] * len(POINTS))
     for name, point in zip(POINTS, points, strict=True):
         row[name] = round((point - start) * 1_000_000) if point else None
@@ -115,8 +116,3 @@ def _day_key(row: Row) -> tuple[Any, ...]:
 
 def _bounded(count: float) -> int:
     return int(min(count, LARGEST))
-
-
-def _text(value: str) -> str:
-    """PostgreSQL's texts hold no NUL."""
-    return value.replace("\0", "") if "\0" in value else value

@@ -18,6 +18,7 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import NamedTuple
 from zlib import crc32
 
 HEADER = 8
@@ -47,8 +48,7 @@ def segments_in(folder: Path) -> list[int]:
     return sorted(int(path.stem) for path in folder.glob("????????.seg"))
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """One entry, and the offset behind it in its segment."""
 
     data: bytes

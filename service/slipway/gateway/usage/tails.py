@@ -3,7 +3,6 @@
 import os
 from collections.abc import Iterator
 from contextlib import suppress
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -24,13 +23,19 @@ class Tail:
         self.recorded = recorded
         self.opened: dict[str, tuple[int, Document]] = {}
         """By record id: the segment and what was said."""
-        self.at = Position(min([*segments_in(folder), recorded.segment]))
+        self._segment = min([*segments_in(folder), recorded.segment])
+        self._offset = self._closed = 0
         self._file: int | None = None
         self._cursor: Cursor | None = None
         for document in self._entries(recorded):
             self._take(document)
-        self.at = replace(self.at, closed=recorded.closed)
+        self._closed = recorded.closed
         self._synced = self.at
+
+    @property
+    def at(self) -> Position:
+        """How far it has been read."""
+        return Position(self._segment, self._offset, self._closed)
 
     def read(self, most: int) -> list[Document]:
         """Up to `most` requests that were closed after what is recorded; `at` is then behind the last."""
@@ -46,15 +51,15 @@ class Tail:
     @property
     def damaged(self) -> bool:
         """Whether there is something at the end of what could be read."""
-        return self._file is not None and any(os.pread(self._file, HEADER, self.at.offset))
+        return self._file is not None and any(os.pread(self._file, HEADER, self._offset))
 
     def next_segment(self) -> bool:
         """Go to the next segment there is, if there is one; those between were deleted."""
-        later = [number for number in segments_in(self.folder) if number > self.at.segment]
+        later = [number for number in segments_in(self.folder) if number > self._segment]
         if not later:
             return False
         self.close()
-        self.at = Position(later[0], 0, self.at.closed)
+        self._segment, self._offset = later[0], 0
         return True
 
     def discard_read(self) -> None:
@@ -85,9 +90,10 @@ class Tail:
                 return
             for entry in cursor.read():
                 document: Document = orjson.loads(entry.data)
-                self.at = Position(self.at.segment, entry.after, document.get("closing", self.at.closed))
+                self._offset = entry.after
+                self._closed = document.get("closing", self._closed)
                 yield document
-                if self.at == until:
+                if until is not None and self.at == until:
                     return
             if not cursor.ended or not self.next_segment():
                 return
@@ -99,14 +105,14 @@ class Tail:
         document = {**before, **document}
         if "closing" in document:
             return document
-        self.opened[entry] = (self.at.segment, document)
+        self.opened[entry] = (self._segment, document)
         return None
 
     def _open(self) -> Cursor | None:
         if self._cursor is None:
-            path = segment_path(self.folder, self.at.segment)
+            path = segment_path(self.folder, self._segment)
             if not path.exists() and not self.next_segment():
                 return None
-            self._file = os.open(segment_path(self.folder, self.at.segment), os.O_RDONLY | os.O_CLOEXEC)
-            self._cursor = Cursor(self._file, self.at.offset)
+            self._file = os.open(segment_path(self.folder, self._segment), os.O_RDONLY | os.O_CLOEXEC)
+            self._cursor = Cursor(self._file, self._offset)
         return self._cursor
