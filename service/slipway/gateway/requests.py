@@ -3,7 +3,7 @@
 import asyncio
 import os
 import re
-from collections.abc import Awaitable, Callable, MutableMapping
+from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +16,8 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
-_REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
+"""What an id of a request may be."""
 _TRACEPARENT = re.compile(rb"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
 _WANTED = frozenset(
     (
@@ -56,9 +57,20 @@ class Head:
             raise two_credentials()
 
 
+def _random_ids() -> Iterator[bytes]:
+    """96 random bits each, fetched for many at once: a call into the kernel for each would cost more."""
+    while True:
+        bits = os.urandom(12 * 256).hex().encode()
+        for start in range(0, len(bits), 24):
+            yield bits[start : start + 24]
+
+
+_RANDOM_IDS = _random_ids()
+
+
 def new_request_id() -> bytes:
     """A fresh id: 96 random bits."""
-    return b"req-" + os.urandom(12).hex().encode()
+    return b"req-" + next(_RANDOM_IDS)
 
 
 def read_head(headers: list[tuple[bytes, bytes]]) -> Head:
@@ -80,7 +92,7 @@ def read_head(headers: list[tuple[bytes, bytes]]) -> Head:
         elif name == b"content-encoding":
             head.content_encoding = value
         elif name == b"x-request-id":
-            head.request_id = value if not head.request_id and _REQUEST_ID.fullmatch(value) else b""
+            head.request_id = value if not head.request_id and REQUEST_ID.fullmatch(value) else b""
         elif name == b"traceparent":
             head.traceparent = value if _TRACEPARENT.fullmatch(value) else None
         elif name == b"expect":

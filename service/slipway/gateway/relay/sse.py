@@ -141,19 +141,15 @@ class UsageTail:
 
     def find(self) -> Usage | None:
         """The usage, once all has been fed. Quotes inside strings are escaped, so none is mistaken for it."""
-        at = self._tail.rfind(b'"usage"')
-        if at < 0:
+        tail = self._tail
+        at = tail.rfind(b'"usage"')
+        begin = tail.find(b"{", at) if at >= 0 else -1
+        if begin < 0:
             return None
-        begin = self._tail.find(b"{", at)
-        depth = 0
-        for position in range(begin, len(self._tail) if begin >= 0 else 0):
-            byte = self._tail[position]
-            if byte == 0x7B:
-                depth += 1
-            elif byte == 0x7D:
-                depth -= 1
-                if not depth:
-                    return self._read(self._tail[begin : position + 1])
+        end = begin
+        while end := tail.find(b"}", end) + 1:
+            if tail.count(b"{", begin, end) == tail.count(b"}", begin, end):
+                return self._read(tail[begin:end])
         return None
 
     @staticmethod
