@@ -29,10 +29,10 @@ class Redis:
         assert self._process is not None
         return self._process.pid
 
-    def start(self) -> None:
+    def start(self, *options: str) -> None:
         """Start it and wait until it answers."""
         command = ["redis-server", "--port", str(self.port), "--bind", "127.0.0.1", "--save", ""]
-        command += ["--appendonly", "no", "--dir", str(self.folder)]
+        command += ["--appendonly", "no", "--dir", str(self.folder), *options]
         self._process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         until(lambda: self.ask("PING") == "+PONG", "Redis's answer")
 

@@ -4,7 +4,7 @@ import os
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from slipway.gateway.isolation import Isolation
@@ -63,6 +63,32 @@ class GatewaySettings(BaseSettings):
     """Seconds that responses are kept which their makers have not deleted (default: 30 days)."""
     batch_parallel: int = Field(default=16, ge=1)
     """Requests of one batch under way at the same time; they are served at low priority."""
+
+    # --- who ---
+    oidc_issuer: str = ""
+    """OpenID Connect provider whose tokens are taken beside keys, `https://…`; empty: keys alone."""
+    oidc_client_id: str = ""
+    """The console's client id there, a public client (authorization code with PKCE)."""
+    oidc_audience: str = ""
+    """Audience that tokens must be for; empty: the client id."""
+    oidc_jwks_url: str = ""
+    """Where the provider publishes its keys; empty: as its discovery document says."""
+    oidc_scopes: tuple[str, ...] = ("openid", "email")
+    """Scopes that the console asks for."""
+    oidc_subject_claim: str = "sub"
+    """Claim that names the person, compared with the owners' `subjects`; `email` counts where it is verified."""
+    oidc_owner_claim: str = ""
+    """Claim that names the owner of a person whom no owner lists; empty: none does."""
+    oidc_accept_unlisted: bool = False
+    """Take people whom no owner lists, each as an owner of its own."""
+    oidc_role_claim: str = ""
+    """Claim whose value may make an admin: a string or a list of them; empty: the owner's role counts."""
+    oidc_admin_values: tuple[str, ...] = ()
+    """Values of that claim that make one."""
+    oidc_leeway: float = Field(default=30.0, ge=0)
+    """Seconds that the provider's clock may differ."""
+    audit_retention_days: int = Field(default=400, ge=1)
+    """Days for which the audit log is kept."""
 
     # --- limits ---
     limits_redis_url: str = ""
@@ -168,6 +194,15 @@ class GatewaySettings(BaseSettings):
     """Seconds after SIGTERM in which new requests are still taken while /readyz says 503 (Kubernetes: 5)."""
     drain_timeout: int = Field(default=60, ge=1)
     """Seconds after that in which running answers may finish."""
+
+    @field_validator("limits_redis_url")
+    @classmethod
+    def _is_redis(cls, url: str) -> str:
+        if url:
+            from slipway.gateway.limits.places import place_of
+
+            place_of(url)
+        return url
 
     @property
     def database(self) -> str:

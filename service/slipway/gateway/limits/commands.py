@@ -123,10 +123,9 @@ class Commands:
         """Settle, undo or pay (see the script). `more`: requests, tokens, cost to add; `whole`: in full."""
         count = len(subjects)
         written = [self._of(subject) for subject in subjects]
-        paying = mode in ("pay", "begin")
         return b"".join(
             (
-                b"*%d\r\n%b" % (13 + 3 * count, self.settle_script.by_digest),
+                b"*%d\r\n%b" % (14 + 3 * count, self.settle_script.by_digest),
                 part(1 + 2 * count),
                 part(self.open),
                 *(each.keys for each in written),
@@ -136,7 +135,8 @@ class Commands:
                 part(second),
                 part(memory),
                 *map(part, whole),
-                *(each.calendar_flags if paying else each.flags for each in written),
+                part(int(not self.seeded)),
+                *(each.calendar_flags if mode == "pay" else each.flags for each in written),
             )
         )
 

@@ -234,9 +234,10 @@ class RedisConnection:
         return link
 
     def _change(self, *, up: bool, problem: str = "") -> None:
+        self.problem = "" if up else problem or self.problem
         if up != self.up or not self._known:
             self.up, self._known = up, True
-            self._on_change(up, problem or self.problem)
+            self._on_change(up, self.problem)
         self.tried.set()
 
     def _close(self) -> None:

@@ -197,13 +197,14 @@ SETTLE = (
     + """
 -- KEYS: open reservations, then hash and set of each subject.
 -- ARGV: id, mode, requests, tokens and cost to add, the second of the reservation, the name of the memory it
--- was made in, its tokens and cost in full, then of each subject which of the seven limits it has, as digits
--- 0 and 1. Modes: `settle`; `undo`, for one that was perhaps taken and is not to be any more; `pay`, for what
--- was used while Redis was away, and `begin`, the same where counters begin with it as nothing is recorded.
+-- was made in, its tokens and cost in full, whether calendar counters that are missing begin with it (1) or
+-- with what is recorded (0), then of each subject which of the seven limits it has, as digits 0 and 1.
+-- Modes: `settle`; `undo`, for one that was perhaps taken and is not to be any more; `pay`, for what was used
+-- while Redis was away.
 -- Returns 0 where that was done before, 1 where it is done now, 2 if its id is kept as spent, too.
 local id, mode = ARGV[1], ARGV[2]
 local requests, tokens, cost = tonumber(ARGV[3]), tonumber(ARGV[4]), tonumber(ARGV[5])
-local at, done = tonumber(ARGV[6]), 1
+local at, begin, done = tonumber(ARGV[6]), ARGV[10] == '1', 1
 local found = call('HGET', KEYS[1], id)
 if found == '' then return 0 end
 if found then
@@ -221,7 +222,7 @@ else
 end
 local period = periods_at(at)
 for n = 1, (#KEYS - 1) / 2 do
-  local key, has = KEYS[2 * n], ARGV[9 + n]
+  local key, has = KEYS[2 * n], ARGV[10 + n]
   if has:byte(3) == 49 then call('ZREM', KEYS[2 * n + 1], id) end
   if requests ~= 0 or tokens ~= 0 or cost ~= 0 then
     local slot = at % 61
@@ -245,14 +246,14 @@ for n = 1, (#KEYS - 1) / 2 do
         local k, used, number = #set, tonumber(v[2 * i - 4]) or 0, tonumber(v[2 * i - 3]) or -1
         if number == period[i] then
           set[k + 1], set[k + 2] = names[i], used + more
-        elseif mode == 'begin' and number < period[i] then
+        elseif begin and done == 2 and number < period[i] then
           set[k + 1], set[k + 2], set[k + 3], set[k + 4] = names[i], more, numbers[i], period[i]
         end
       end
     end
     if #set > 0 then
       call('HSET', key, unpack(set))
-      if mode == 'begin' then call('EXPIRE', key, 3024000) end
+      if begin and done == 2 then call('EXPIRE', key, 3024000) end
     end
   end
 end

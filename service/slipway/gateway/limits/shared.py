@@ -274,11 +274,11 @@ class SharedLimits:
 
     def _pay(self) -> None:
         owed, self._owed = self._owed, {}
-        mode = "pay" if self.commands.seeded else "begin"
         for (_, day), (subject, tokens, cost) in owed.items():
             self._sequence += 1
             name = f"p{self._sequence}"
-            self._send(self.commands.settle(name, mode, (subject,), day * DAY, more=(0, tokens, cost)), name)
+            packed = self.commands.settle(name, "pay", (subject,), day * DAY, more=(0, tokens, cost))
+            self._send(packed, name)
 
     def _send(self, packed: bytes, name: str) -> None:
         """Send a settlement; again when Redis is back, if need be."""
