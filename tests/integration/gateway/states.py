@@ -38,6 +38,9 @@ class State:
         digest = hashlib.sha256(token.encode()).hexdigest()
         self._object("apikey", "APIKey", name, spec, {"keyHash": digest})
 
+    def route(self, name: str, **spec: Any) -> None:
+        self._object("modelroute", "ModelRoute", name, spec)
+
     def endpoints(self, **services: Any) -> None:
         """Addresses by service; one that is not ready is written as `!host:port`."""
         document = {

@@ -78,6 +78,26 @@ async def test_every_way_to_end_leaves_one_record(start_upstream: StartUpstream,
     assert "slipway_usage_records_total 4.0" in metrics
 
 
+async def test_a_fallback_is_recorded_as_what_answered(
+    start_upstream: StartUpstream, place: StartPlace
+) -> None:
+    async def fail(exchange: Exchange) -> None:
+        await exchange.answer({"error": {"message": "out of memory"}}, 500)
+
+    there = place(await start_upstream(fail))
+    healthy = await start_upstream()
+    there.state.service("n", pricing={"outputPerMillion": "4"})
+    there.state.endpoints(m=[(await start_upstream(fail)).address], n=[healthy.address])
+    there.state.route("fast", targets=[{"model": "m"}], fallbacks=["n"])
+    port = there.start().port()
+
+    assert (await ask(port, model="fast")).status == 200
+
+    (record,) = await there.recorded(1)
+    assert (record["model"], record["served_model"], record["service"]) == ("fast", "n", "n")
+    assert (record["endpoint"], record["cost_nano"]) == (healthy.address, 2 * 4000)
+
+
 async def test_a_gateway_that_ends_leaves_no_journal(
     start_upstream: StartUpstream, place: StartPlace
 ) -> None:

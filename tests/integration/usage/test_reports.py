@@ -118,6 +118,32 @@ async def test_a_wrong_question_is_named(there: Place) -> None:
         assert (reply.status, reply.error["param"]) == (400, param), path
 
 
+ODD = (
+    "/v1/requests/%00",
+    "/v1/requests/" + "x" * 65,
+    "/v1/usage?owner=%00",
+    "/v1/usage?key=%ff%fe&model=%F0%9F%98%80",
+    "/v1/usage?end=0001-01-02",
+    "/v1/usage?start=0001-01-01&end=9999-12-31&group_by=day,day,model",
+    "/v1/usage?offset=9999999",
+    "/v1/usage?start=99999999999999999999",
+    "/v1/usage/receipt?start=9999-12-31",
+    "/v1/usage/receipt?gateway=000000000000:999999999999999",
+    "/v1/organization/costs?start_time=9007199254740991&end_time=9007199254740991",
+    "/v1/organization/costs?start_time=0&page=page_999999999999",
+    "/v1/organization/costs?start_time=0&project_ids=%00",
+    "/v1/organization/usage/completions?start_time=0&bucket_width=1m&limit=1440",
+    "/v1/organization/usage/completions?start_time=5&end_time=1",
+    "/v1/organization/usage/completions?start_time=0&group_by=model&group_by[]=model&group_by=user_id",
+)
+
+
+async def test_odd_questions_are_answered_or_refused(there: Place) -> None:
+    for path in ODD:
+        reply = await get(there, path)
+        assert reply.status in (200, 400, 404), (path, reply)
+
+
 async def test_a_request_is_shown_with_where_its_time_went(
     start_upstream: StartUpstream, place: StartPlace
 ) -> None:

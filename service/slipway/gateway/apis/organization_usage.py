@@ -15,10 +15,10 @@ from slipway.gateway.usage.reports import Filters
 # By width: how many buckets a page has, and may have.
 _PAGES = {"1m": (60, 1440), "1h": (24, 168), "1d": (7, 31)}
 _COST_PAGE = (7, 180)
-_LATEST = 253_402_300_800
-"""Seconds of the year 10000: no later time is meant."""
+_LATEST = 1 << 32
+"""Seconds since 1970 in the year 2106; a later time is taken for this one."""
 
-Seconds = Annotated[int, Query(ge=0, le=_LATEST)]
+Seconds = Annotated[int, Query(ge=0, lt=1 << 53)]
 
 
 def router(caller: Caller, database: Database, now_us: Callable[[], int]) -> APIRouter:
@@ -30,7 +30,7 @@ def router(caller: Caller, database: Database, now_us: Callable[[], int]) -> API
         async def show(
             request: Request,
             start_time: Seconds,
-            end_time: Annotated[int | None, Query(ge=0, le=_LATEST)] = None,
+            end_time: Annotated[int | None, Query(ge=0, lt=1 << 53)] = None,
             bucket_width: str = "1d",
             limit: Annotated[int | None, Query(ge=1)] = None,
             page: Annotated[str | None, Query(max_length=32)] = None,
@@ -51,7 +51,8 @@ def router(caller: Caller, database: Database, now_us: Callable[[], int]) -> API
                         f"`group_by` takes {', '.join(report.groups)}; not `{name}`.", "group_by"
                     )
             end = end_time if end_time is not None else now_us() // 1_000_000 + 1
-            span = Span(_begin(start_time, page), end, WIDTHS[bucket_width], limit or usual)
+            begin = min(_begin(start_time, page), _LATEST)
+            span = Span(begin, min(end, _LATEST), WIDTHS[bucket_width], limit or usual)
             filters = Filters(
                 _owners(request),
                 _several(request, "api_key_ids"),
@@ -72,7 +73,7 @@ def router(caller: Caller, database: Database, now_us: Callable[[], int]) -> API
 def _several(request: Request, name: str) -> tuple[str, ...]:
     """A list in the query, as OpenAI's clients write it (`name[]`) or plainly repeated."""
     values = request.query_params.getlist(name) + request.query_params.getlist(f"{name}[]")
-    if len(values) > 100 or any(len(value) > 253 for value in values):
+    if len(values) > 100 or any(len(value) > 253 or "\0" in value for value in values):
         raise invalid_request(f"`{name}` takes at most 100 names.", name)
     return tuple(dict.fromkeys(values))
 

@@ -10,6 +10,7 @@ from fastapi.responses import JSONResponse
 from slipway.gateway.apis import Caller
 from slipway.gateway.auth import Key
 from slipway.gateway.errors import APIError, invalid_request, permission_denied
+from slipway.gateway.requests import REQUEST_ID
 from slipway.gateway.storage.database import Database
 from slipway.gateway.usage.receipts import Counted, receipt
 from slipway.gateway.usage.reports import GROUPS, Filters, records_of, usage_by
@@ -30,7 +31,7 @@ def router(caller: Caller, database: Database, now_us: Callable[[], int]) -> API
 
     def days(start: date | None, end: date | None, usual: int) -> tuple[date, date]:
         last = end or datetime.fromtimestamp(now_us() / 1_000_000, UTC).date()
-        first = start or last - timedelta(days=usual - 1)
+        first = start or last - timedelta(days=min(usual - 1, last.toordinal() - 1))
         if first > last:
             raise invalid_request("`start` must not be after `end`.", "start")
         return first, last
@@ -48,7 +49,7 @@ def router(caller: Caller, database: Database, now_us: Callable[[], int]) -> API
         offset: Annotated[int, Query(ge=0, le=10_000_000)] = 0,
     ) -> JSONResponse:
         who = await caller(request)
-        groups = tuple(dict.fromkeys(_listed(group_by)))
+        groups = _listed(group_by)
         for name in groups:
             if name not in GROUPS:
                 raise invalid_request(f"`group_by` takes {', '.join(GROUPS)}; not `{name}`.", "group_by")
@@ -91,7 +92,12 @@ def router(caller: Caller, database: Database, now_us: Callable[[], int]) -> API
     async def show_request(request_id: str, request: Request) -> JSONResponse:
         who = await caller(request)
         filters = _filters(who, (), (), ())
-        found = await database.read(lambda connection: records_of(connection, request_id, filters))
+        known = REQUEST_ID.fullmatch(request_id.encode())
+        found = (
+            await database.read(lambda connection: records_of(connection, request_id, filters))
+            if known
+            else []
+        )
         if not found:
             raise APIError(
                 404,
@@ -113,8 +119,8 @@ def _filters(who: Key, owners: tuple[str, ...], keys: tuple[str, ...], models: t
 
 
 def _listed(names: str | None) -> tuple[str, ...]:
-    """Names with commas between them."""
-    return tuple(name for name in (names or "").split(",") if name)
+    """Names with commas between them; without NUL, which PostgreSQL does not take."""
+    return tuple(dict.fromkeys(name for name in (names or "").replace("\0", "").split(",") if name))
 
 
 def _counted(text: str) -> Counted:

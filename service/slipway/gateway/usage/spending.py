@@ -27,13 +27,13 @@ class Spending:
 
 
 def spent(connection: Connection, by: str, name: str, model: str | None, first_day: int) -> tuple[int, int]:
-    """(tokens, nano-dollars) of a `key` or `owner` since a day (days since 1970), on one model or all."""
+    """(tokens, nano-dollars) of a `key` or `owner` since a day (days since 1970), by one model or all."""
     table = usage_days
     query = select(
         func.coalesce(func.sum(table.c.prompt_tokens + table.c.completion_tokens), 0),
         func.coalesce(func.sum(table.c.cost_nano), 0),
     ).where(table.c[by] == name, table.c.day >= first_day)
     if model is not None:
-        query = query.where(table.c.model == model)
+        query = query.where(table.c.served_model == model)
     tokens, cost = connection.execute(query).one()
     return int(tokens), int(cost)
