@@ -95,9 +95,9 @@ def make(folder: Path) -> None:
     )
 
     small: dict[str, Any] = {
-        "hidden_size": 48,
+        "hidden_size": 64,
         "num_hidden_layers": 2,
-        "num_attention_heads": 4,
+        "num_attention_heads": 2,
         "intermediate_size": 96,
     }
     small |= {"initializer_range": 0.4, "max_position_embeddings": 128, **ids}

@@ -158,7 +158,11 @@ def reranked(
     """Documents by falling score; the first `top`, or all if that is 0."""
     order = sorted(range(len(scores)), key=lambda index: -scores[index])
     results = [
-        {"index": index, "document": {"text": documents[index]}, "relevance_score": scores[index]}
+        {
+            "index": index,
+            "document": {"text": documents[index], "multi_modal": None},
+            "relevance_score": scores[index],
+        }
         for index in order[: top or None]
     ]
     used = {"prompt_tokens": tokens, "total_tokens": tokens}
