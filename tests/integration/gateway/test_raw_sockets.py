@@ -172,7 +172,7 @@ async def test_every_route_of_an_engine_that_is_not_offered_is_a_404(
         "/scale_elastic_ep",
         "/inference/v1/generate",
         "/v1/chat/completions/render",
-        "/v1/responses",
+        "/v1/messages/render",
         "/v1/audio/transcriptions",
         "/pooling",
         "/score",

@@ -16,7 +16,7 @@ from anthropic.types import (
 )
 from anthropic.types.beta import message_count_tokens_params as beta_count_params
 from anthropic.types.beta import message_create_params as beta_create_params
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slipway.gateway.dialects.anthropic import error
@@ -378,6 +378,7 @@ def test_a_stream_of_thoughts_text_and_two_calls() -> None:
     }
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(["reasoning", "content", "call", "arguments"]), max_size=12))
 def test_blocks_open_and_close_one_at_a_time_whatever_comes(kinds: list[str]) -> None:
     calls = 0

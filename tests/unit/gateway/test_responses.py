@@ -6,7 +6,7 @@ import typing
 from typing import Any
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from openai.types.responses import (
     function_tool_param,
@@ -380,6 +380,7 @@ def test_an_answer_that_fails_says_so_and_keeps_what_there_was() -> None:
     assert made.response["output"][0]["content"][0]["text"] == "On"
 
 
+@settings(deadline=None)
 @given(st.lists(st.sampled_from(["reasoning", "content", "get_weather", "note", "arguments"]), max_size=12))
 def test_items_open_and_close_one_at_a_time_whatever_comes(kinds: list[str]) -> None:
     calls = 0

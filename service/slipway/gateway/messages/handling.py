@@ -3,10 +3,11 @@
 from dataclasses import dataclass
 
 from slipway.gateway.chat.checking import checked
+from slipway.gateway.chat.counting import TokenCount
 from slipway.gateway.chat.translating import TranslatingSink, Translation
 from slipway.gateway.exchanges import Exchange
 from slipway.gateway.messages import asking
-from slipway.gateway.messages.answers import MessageTranslation, TokenCount
+from slipway.gateway.messages.answers import MessageTranslation
 from slipway.gateway.serving import Body, Serving
 
 

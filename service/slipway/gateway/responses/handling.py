@@ -17,12 +17,12 @@ import orjson
 from slipway.gateway.answering import EVENTS, STREAM
 from slipway.gateway.auth import Key
 from slipway.gateway.chat.checking import checked
+from slipway.gateway.chat.counting import TokenCount
 from slipway.gateway.chat.ids import new_id
 from slipway.gateway.chat.translating import TranslatingSink
 from slipway.gateway.errors import JSON, APIError, invalid_request
 from slipway.gateway.exchanges import Exchange
 from slipway.gateway.faults import said_in
-from slipway.gateway.messages.answers import TokenCount
 from slipway.gateway.relay.relay import ClientGoneError
 from slipway.gateway.responses import asking, store
 from slipway.gateway.responses.answers import Response, ResponseTranslation, begun, failed
