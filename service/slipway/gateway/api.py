@@ -13,11 +13,13 @@ from starlette.exceptions import HTTPException
 
 from slipway import __version__
 from slipway.gateway.apis import Caller, page
+from slipway.gateway.auth import Key
 from slipway.gateway.catalog import Catalog, Model
 from slipway.gateway.console_files import ConsoleFiles
 from slipway.gateway.errors import APIError, internal_error, invalid_request, model_not_found
 from slipway.gateway.metrics import CONTENT_TYPE, Metrics
 from slipway.gateway.openapi import document
+from slipway.gateway.requests import read_head
 from slipway.gateway.routes import Route
 from slipway.gateway.routing import served
 
@@ -75,6 +77,8 @@ def make_api(
     caller: Caller,
     routers: Iterable[APIRouter],
     console: Path,
+    connects: Callable[[], tuple[str, ...]],
+    refused: Callable[[Key | None, str, str, str], None],
     draining: Callable[[], bool],
     on_scrape: Callable[[], None],
 ) -> FastAPI:
@@ -130,8 +134,17 @@ def make_api(
         # Never reached: the front door answers these. Here they make GET on them a 405 rather than a 404.
         app.add_api_route(route.path, _unreachable, methods=["POST"], include_in_schema=False)
 
-    app.router.default = ConsoleFiles(console)
-    app.add_exception_handler(APIError, _api_error)
+    app.router.default = ConsoleFiles(console, connects)
+
+    async def api_error(request: Request, error: Exception) -> Response:
+        assert isinstance(error, APIError)  # noqa: S101
+        who: Key | None = getattr(request.state, "caller", None)
+        if error.status in (403, 404) and who is not None:
+            request_id = read_head(request.scope["headers"]).request_id.decode()
+            refused(who, error.code, request.scope["path"][:128], request_id)
+        return error_response(error)
+
+    app.add_exception_handler(APIError, api_error)
     app.add_exception_handler(HTTPException, _http_error)
     app.add_exception_handler(RequestValidationError, _validation_error)
     app.add_exception_handler(Exception, _fault)
@@ -140,11 +153,6 @@ def make_api(
 
 async def _unreachable() -> None:
     raise AssertionError("relayed routes are answered by the front door")
-
-
-async def _api_error(request: Request, error: Exception) -> Response:
-    assert isinstance(error, APIError)  # noqa: S101
-    return error_response(error)
 
 
 async def _http_error(request: Request, error: Exception) -> Response:

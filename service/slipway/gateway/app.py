@@ -18,17 +18,23 @@ from slipway.gateway.api import make_api
 from slipway.gateway.apis import batches as batches_api
 from slipway.gateway.apis import feedback as feedback_api
 from slipway.gateway.apis import files as files_api
+from slipway.gateway.apis import keys as keys_api
 from slipway.gateway.apis import limits as limits_api
 from slipway.gateway.apis import make_caller
+from slipway.gateway.apis import me as me_api
 from slipway.gateway.apis import organization_usage as organization_usage_api
+from slipway.gateway.apis import owners as owners_api
 from slipway.gateway.apis import responses as responses_api
 from slipway.gateway.apis import usage as usage_api
-from slipway.gateway.auth import Key
 from slipway.gateway.batches.asking import Asking
 from slipway.gateway.batches.runner import BatchRunner
 from slipway.gateway.catalog import Catalog, Snapshot, Source, StateFolder
 from slipway.gateway.files.store import Files
 from slipway.gateway.frontdoor import ASGIApp, FrontDoor
+from slipway.gateway.identity.audit import Audit
+from slipway.gateway.identity.identities import Identities
+from slipway.gateway.identity.kept import KeptIdentities
+from slipway.gateway.identity.oidc import OIDC
 from slipway.gateway.limits import LIMIT_HEADERS, InProcessLimits, LimitStore
 from slipway.gateway.limits.contract import nothing_used
 from slipway.gateway.limits.seeds import SharedSeed
@@ -153,13 +159,6 @@ class Gateway:
                 await asyncio.sleep(2)
         await asyncio.gather(*(run() for run in self.background))
 
-    async def key_of(self, name: str, owner: str) -> Key | None:
-        """The key with this name, as long as it may be used and belongs to the owner."""
-        for key in self.catalog.snapshot.keyring.keys.values():
-            if key.name == name and key.owner == owner and not key.disabled:
-                return None if key.expires_at is not None and key.expires_at <= time.time() else key
-        return None
-
     def changed(self, snapshot: Snapshot) -> None:
         """The catalogue has a new snapshot."""
         self.engine_key.refresh()
@@ -242,11 +241,21 @@ def make_gateway(
         usage = Recording(recorder.journal, catalog, time.perf_counter, time.time)
         metrics.registry.register(JournalMetrics(recorder.journal))
     accounts = Accounts(limits, metrics, log, time.perf_counter, usage)
+    oidc = OIDC(settings, catalog, log, time.monotonic, time.time) if settings.oidc_issuer else None
+    if oidc is not None:
+        always.append(oidc.run)
+    identities = Identities(catalog, time.time, oidc)
+    audit = Audit(database, log, _now_us, settings.audit_retention_days)
+    kept = KeptIdentities(database, catalog, log, metrics.identities_up.set)
+    catalog.extend = kept.extend
+    caller = make_caller(identities, audit)
     serving = Serving(
         settings=settings,
         catalog=catalog,
         limits=limits,
         relay=relay,
+        identities=identities,
+        audit=audit,
         accounts=accounts,
         log=log,
         engine_key=lambda: engine_key.value,
@@ -279,20 +288,19 @@ def make_gateway(
     catalog.on_change.append(gateway.changed)
     metrics.watch(lambda: catalog.snapshot, relay.balancer.outstanding)
     routes = relayed_routes(settings)
-    caller = make_caller(catalog, time.time)
     files = Files(database, _now_us, settings.file_max, settings.files_max)
     batches = BatchRunner(
         database=database,
         files=files,
         asking=Asking(serving.perform, routes, time.monotonic, _now_us),
-        key_of=gateway.key_of,
+        key_of=identities.named,
         log=log,
         now_us=_now_us,
         gateway=gateway.name,
         parallel=settings.batch_parallel,
         longest=settings.max_body,
     )
-    gateway.background.append(batches.run)
+    gateway.background += [kept.run, audit.run, batches.run]
     responses = Responses(serving, database, gateway.name, settings.responses_keep, time.time)
     gateway.background.append(responses.run)
     messages = Messages(serving)
@@ -313,10 +321,15 @@ def make_gateway(
             responses_api.router(caller, database, responses),
             usage_api.router(caller, database, _now_us),
             organization_usage_api.router(caller, database, _now_us),
+            me_api.router(caller, oidc),
+            keys_api.router(caller, database, catalog, kept, audit, _now_us),
+            owners_api.router(caller, database, catalog, kept, audit, _now_us),
             limits_api.router(caller, lambda: catalog, limits),
             feedback_api.router(caller, database, _now_us, recorded=settings.usage),
         ),
         console=CONSOLE,
+        connects=me_api.origins(oidc),
+        refused=audit.refused,
         draining=lambda: gateway.draining,
         on_scrape=gateway.scraped,
     )

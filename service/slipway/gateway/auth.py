@@ -5,12 +5,13 @@ import hmac
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime
 from hashlib import sha256
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Literal
 
 from slipway.gateway.errors import APIError, invalid_api_key
-from slipway.objects import APIKey, Limits, ModelLimits, Priority, Role
+from slipway.objects import APIKey, APIKeySpec, Limits, ModelLimits, Priority, Role
 
 LONGEST_KEY = 512
 """Bytes of a key that are worth hashing; Slipway's own have 50."""
@@ -34,6 +35,14 @@ class Key:
     previous_hash: str | None = None
     """After a rotation: the hash of the plain key before it, good until `previous_until`."""
     previous_until: float = 0.0
+    models: tuple[str, ...] = ("*",)
+    """Globs over the served names."""
+    ends: datetime | None = None
+    """`expires_at` as it was written."""
+    kind: Literal["key", "oidc"] = "key"
+    """How its holder came in."""
+    declared: bool = True
+    """It comes from an object, and is changed there; otherwise from the database."""
     subjects: dict[str, tuple[Any, tuple[Any, ...]]] = field(default_factory=dict, compare=False, repr=False)
     """What `limits.subjects_of` remembers, by model."""
     _allowed: dict[str, bool] = field(default_factory=dict)
@@ -41,13 +50,35 @@ class Key:
     @classmethod
     def of(cls, item: APIKey) -> "Key | None":
         """Read an APIKey object; None if it has no hash yet."""
-        if item.status.key_hash is None:
+        status = item.status
+        if status.key_hash is None:
             return None
-        spec = item.spec
+        until = status.previous_expires_at
+        return cls.made(
+            item.metadata.name,
+            item.spec,
+            status.key_hash,
+            status.previous_key_hash,
+            until.timestamp() if until is not None else 0.0,
+        )
+
+    @classmethod
+    def made(
+        cls,
+        name: str,
+        spec: APIKeySpec,
+        key_hash: str,
+        previous_hash: str | None = None,
+        previous_until: float = 0.0,
+        *,
+        kind: Literal["key", "oidc"] = "key",
+        declared: bool = True,
+    ) -> "Key":
+        """A key of this spec; `previous_until` is in seconds since 1970."""
         return cls(
-            name=item.metadata.name,
+            name=name,
             owner=spec.owner,
-            key_hash=item.status.key_hash,
+            key_hash=key_hash,
             limits=spec.limits,
             disabled=spec.disabled,
             expires_at=spec.expires_at.timestamp() if spec.expires_at is not None else None,
@@ -55,10 +86,12 @@ class Key:
             role=spec.role,
             priority=spec.priority,
             model_limits=spec.model_limits,
-            previous_hash=item.status.previous_key_hash,
-            previous_until=(
-                item.status.previous_expires_at.timestamp() if item.status.previous_expires_at else 0.0
-            ),
+            previous_hash=previous_hash,
+            previous_until=previous_until,
+            models=spec.models,
+            ends=spec.expires_at,
+            kind=kind,
+            declared=declared,
         )
 
     def allows(self, model: str) -> bool:
@@ -78,12 +111,30 @@ class Keyring:
     @classmethod
     def of(cls, items: Iterable[APIKey]) -> "Keyring":
         """The keyring of these objects; of two with the same hash the first by name counts."""
-        keys: dict[str, Key] = {}
-        for item in sorted(items, key=lambda each: each.metadata.name):
-            key = Key.of(item)
-            if key is not None:
-                keys.setdefault(key.key_hash, key)
-        return cls(MappingProxyType(keys))
+        made = (Key.of(item) for item in sorted(items, key=lambda each: each.metadata.name))
+        return cls.holding(key for key in made if key is not None)
+
+    @classmethod
+    def holding(cls, keys: Iterable[Key]) -> "Keyring":
+        """The keyring of these keys; of two with the same hash or name the first counts."""
+        found: dict[str, Key] = {}
+        names: set[str] = set()
+        for key in keys:
+            if key.name in names:
+                continue
+            names.add(key.name)
+            found.setdefault(key.key_hash, key)
+            if key.previous_hash is not None:
+                found.setdefault(key.previous_hash, key)
+        return cls(MappingProxyType(found))
+
+    def all(self) -> list[Key]:
+        """Every key once, by name."""
+        return sorted({key.name: key for key in self.keys.values()}.values(), key=lambda key: key.name)
+
+    def named(self, name: str) -> Key | None:
+        """The key of this name."""
+        return next((key for key in self.keys.values() if key.name == name), None)
 
 
 _NOBODY = "0" * 64
@@ -110,6 +161,8 @@ def authenticate(
     digest = sha256(token[:LONGEST_KEY]).hexdigest()
     key = keyring.keys.get(digest)
     same = hmac.compare_digest(digest, key.key_hash if key is not None else _NOBODY)
+    if key is not None and not same and key.previous_until > now():
+        same = hmac.compare_digest(digest, key.previous_hash or _NOBODY)
     if key is None or not same or not usable or key.disabled:
         raise invalid_api_key()
     if key.expires_at is not None and key.expires_at <= now():

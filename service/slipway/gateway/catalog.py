@@ -97,12 +97,20 @@ class Catalog:
 
     snapshot: Snapshot = field(default_factory=Snapshot)
     on_change: list[Callable[[Snapshot], None]] = field(default_factory=list)
+    extend: Callable[[Snapshot], Snapshot] = lambda snapshot: snapshot
+    """Adds to what the source knows what is kept elsewhere."""
+    _source: Snapshot = field(default_factory=Snapshot)
 
     def swap(self, snapshot: Snapshot) -> None:
-        """Replace the snapshot and tell who wants to know."""
-        self.snapshot = snapshot
+        """The source has a new snapshot: put it in force and tell who wants to know."""
+        self._source = snapshot
+        self.snapshot = self.extend(snapshot)
         for tell in self.on_change:
-            tell(snapshot)
+            tell(self.snapshot)
+
+    def refresh(self) -> None:
+        """What `extend` adds has changed."""
+        self.swap(self._source)
 
 
 class Source(Protocol):

@@ -1,5 +1,6 @@
 """The console's files, served to whatever path no route has: same origin, nothing from elsewhere."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 from starlette.exceptions import HTTPException
@@ -25,7 +26,9 @@ _RAW = [(name.encode(), value.encode()) for name, value in HEADERS.items()]
 class ConsoleFiles:
     """An ASGI application over a folder, `index.html` at `/`. What is not there is a 404 for every method."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, connects: Callable[[], tuple[str, ...]] = lambda: ()) -> None:
+        """`connects` gives the origins that pages may ask beside their own: those of a sign-in provider."""
+        self._connects = connects
         self._files = StaticFiles(directory=folder, html=True, check_dir=False)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -38,4 +41,9 @@ class ConsoleFiles:
         if response.status_code == 404:
             raise HTTPException(404)
         response.raw_headers.extend(_RAW)
+        others = self._connects()
+        if others:
+            policy = HEADERS["content-security-policy"]
+            more = policy.replace("connect-src 'self'", " ".join(("connect-src 'self'", *others)))
+            response.headers["content-security-policy"] = more
         await response(scope, receive, send)

@@ -133,6 +133,12 @@ class Metrics:
             ("decision",),
             registry=registry,
         )
+        self.identities_up = Gauge(
+            "slipway_identities_up",
+            "Whether keys and owners of the database could be looked at; those known stay in force",
+            registry=registry,
+        )
+        self.identities_up.set(1)
         self.retries = Counter(
             "slipway_upstream_retries",
             "Attempts that failed before the answer's first byte",

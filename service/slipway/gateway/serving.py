@@ -16,10 +16,12 @@ from typing import TYPE_CHECKING, Any
 from slipway.gateway import errors, faults
 from slipway.gateway.accounts import Accounts
 from slipway.gateway.answering import Answering
-from slipway.gateway.auth import Key, authenticate
+from slipway.gateway.auth import Key
 from slipway.gateway.catalog import Catalog, Model
 from slipway.gateway.errors import APIError
 from slipway.gateway.exchanges import CLIENT_LEFT, Exchange
+from slipway.gateway.identity.audit import Audit
+from slipway.gateway.identity.identities import Identities
 from slipway.gateway.isolation import cache_salt
 from slipway.gateway.limits import LimitStore, Subject, refusal, subjects_of
 from slipway.gateway.logs import JSONLog
@@ -58,6 +60,8 @@ class Serving:
     catalog: Catalog
     limits: LimitStore
     relay: Relay
+    identities: Identities
+    audit: Audit
     accounts: Accounts
     log: JSONLog
     engine_key: Callable[[], bytes]
@@ -77,7 +81,8 @@ class Serving:
         exchange = Exchange(route, head, ClientSink(client, send), self.clock())
 
         async def work() -> None:
-            self._identify(exchange)
+            key = self.identities.find(head)
+            self._identified(exchange, key if key is not None else await self.identities.resolve(head))
             data = await read_body(
                 head, receive, self.settings.max_body, self.settings.body_timeout, ready=client.body_complete
             )
@@ -181,6 +186,8 @@ class Serving:
             exchange.sink.cut()
             return
         exchange.status = error.status
+        if error.status in _AUDITED:
+            self.audit.refused(exchange.key, error.code, exchange.route.path, exchange.request_id)
         data = exchange.route.dialect.error(error)
         headers = [
             errors.JSON,
@@ -198,10 +205,7 @@ class Serving:
 
     # --- before the engine ------------------------------------------------------------------------
 
-    def _identify(self, exchange: Exchange) -> None:
-        head = exchange.head
-        head.check_credentials()
-        key = authenticate(self.catalog.snapshot.keyring, head.authorization, head.api_key, self.wall)
+    def _identified(self, exchange: Exchange, key: Key) -> None:
         exchange.key, exchange.priority = key, key.priority
         exchange.authenticated = self.clock()
         if self.in_flight > self.settings.max_requests:
@@ -352,6 +356,10 @@ class Serving:
             own = body.get("cache_salt")
             exchange.salt = cache_salt(isolation, self.engine_key(), key.owner, key.name, own)
         body["cache_salt"] = exchange.salt
+
+
+_AUDITED = frozenset((401, 403, 404))
+"""Statuses of refusals that the audit log counts: who is nobody, who may not, what is not for them."""
 
 
 def _session(body: Body) -> str | None:

@@ -76,7 +76,7 @@ class GatewaySettings(BaseSettings):
     oidc_scopes: tuple[str, ...] = ("openid", "email")
     """Scopes that the console asks for."""
     oidc_subject_claim: str = "sub"
-    """Claim that names the person, compared with the owners' `subjects`; `email` counts where it is verified."""
+    """Claim that names the person, compared with the owners' `subjects`; `email` must be verified."""
     oidc_owner_claim: str = ""
     """Claim that names the owner of a person whom no owner lists; empty: none does."""
     oidc_accept_unlisted: bool = False

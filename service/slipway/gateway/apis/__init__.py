@@ -5,21 +5,28 @@ from typing import Any
 
 from fastapi import Request
 
-from slipway.gateway.auth import Key, authenticate
-from slipway.gateway.catalog import Catalog
+from slipway.gateway.auth import Key
+from slipway.gateway.errors import APIError
+from slipway.gateway.identity.audit import Audit
+from slipway.gateway.identity.identities import Identities
 from slipway.gateway.requests import read_head
 
 Caller = Callable[[Request], Awaitable[Key]]
 """Who makes a request. Raises APIError 401."""
 
 
-def make_caller(catalog: Catalog, wall: Callable[[], float]) -> Caller:
+def make_caller(identities: Identities, audit: Audit) -> Caller:
     """Finds the caller as the relayed routes do."""
 
     async def caller(request: Request) -> Key:
         head = read_head(request.scope["headers"])
-        head.check_credentials()
-        return authenticate(catalog.snapshot.keyring, head.authorization, head.api_key, wall)
+        try:
+            found = await identities.resolve(head)
+        except APIError as error:
+            audit.refused(None, error.code, request.scope["path"][:128], head.request_id.decode())
+            raise
+        request.state.caller = found
+        return found
 
     return caller
 

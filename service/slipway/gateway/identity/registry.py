@@ -1,0 +1,160 @@
+"""Keys and owners in the database: made, changed, rotated, revoked. Every change raises the counter."""
+
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+from sqlalchemy import Connection, Row, delete, insert, select, update
+from sqlalchemy.exc import IntegrityError
+
+from slipway.gateway.errors import APIError
+from slipway.gateway.identity.tables import api_keys, changes, owners
+from slipway.objects import APIKeySpec, OwnerSpec
+
+
+def no_such_key(name: str) -> APIError:
+    """404 for a key that is not there, or is none of the caller's business."""
+    shown = name if len(name) <= 64 else name[:64] + "…"
+    return APIError(404, "key_not_found", f"There is no key `{shown}`; GET /v1/keys lists yours.")
+
+
+def no_such_owner(name: str) -> APIError:
+    """404 for an owner that is not there."""
+    shown = name if len(name) <= 64 else name[:64] + "…"
+    return APIError(404, "owner_not_found", f"There is no owner `{shown}`; GET /v1/owners lists them.")
+
+
+def name_taken(what: str, name: str) -> APIError:
+    """409: there is one already."""
+    return APIError(
+        409, "name_taken", f"There is a {what} `{name}` already; choose another name.", param="name"
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """A key in the database."""
+
+    name: str
+    spec: APIKeySpec
+    key_hash: str
+    previous_hash: str | None
+    previous_until_us: int | None
+    created_us: int
+    created_by: str
+
+
+def counter(connection: Connection) -> int:
+    """Differs as soon as anything has changed."""
+    return int(connection.scalar(select(changes.c.counter).where(changes.c.id == 1)) or 0)
+
+
+def touch(connection: Connection) -> None:
+    """Tell all gateways that something has changed."""
+    connection.execute(update(changes).where(changes.c.id == 1).values(counter=changes.c.counter + 1))
+
+
+def all_keys(connection: Connection) -> list[Kept]:
+    """Every key, by name."""
+    return [_kept(row) for row in connection.execute(select(api_keys).order_by(api_keys.c.name))]
+
+
+def key_named(connection: Connection, name: str) -> Kept | None:
+    """One key."""
+    row = connection.execute(select(api_keys).where(api_keys.c.name == name)).first()
+    return None if row is None else _kept(row)
+
+
+def add_key(connection: Connection, name: str, spec: APIKeySpec, key_hash: str, now_us: int, by: str) -> None:
+    """Make a key. Raises APIError 409."""
+    if key_named(connection, name) is not None:
+        raise name_taken("key", name)
+    try:
+        connection.execute(
+            insert(api_keys).values(
+                name=name,
+                owner=spec.owner,
+                spec=_json(spec),
+                key_hash=key_hash,
+                created_us=now_us,
+                created_by=by,
+            )
+        )
+    except IntegrityError:
+        raise name_taken("key", name) from None
+    touch(connection)
+
+
+def change_key(connection: Connection, name: str, spec: APIKeySpec) -> None:
+    """Give a key another spec."""
+    connection.execute(
+        update(api_keys).where(api_keys.c.name == name).values(spec=_json(spec), owner=spec.owner)
+    )
+    touch(connection)
+
+
+def rotate_key(connection: Connection, name: str, key_hash: str, until_us: int) -> None:
+    """Give a key another secret; the one before works until then."""
+    connection.execute(
+        update(api_keys)
+        .where(api_keys.c.name == name)
+        .values(previous_hash=api_keys.c.key_hash, previous_until_us=until_us, key_hash=key_hash)
+    )
+    touch(connection)
+
+
+def revoke_key(connection: Connection, name: str) -> list[str]:
+    """Remove a key and all that were made with it; their names."""
+    gone, found = [], [name]
+    while found:
+        each = found.pop()
+        gone.append(each)
+        found += connection.scalars(select(api_keys.c.name).where(api_keys.c.created_by == each)).all()
+        connection.execute(delete(api_keys).where(api_keys.c.name == each))
+    touch(connection)
+    return gone
+
+
+def all_owners(connection: Connection) -> dict[str, OwnerSpec]:
+    """Every owner, by name."""
+    rows = connection.execute(select(owners.c.name, owners.c.spec).order_by(owners.c.name))
+    return {row.name: OwnerSpec.model_validate(orjson.loads(row.spec)) for row in rows}
+
+
+def put_owner(connection: Connection, name: str, spec: OwnerSpec, now_us: int, by: str, *, new: bool) -> None:
+    """Make or change an owner. Raises APIError 404 or 409."""
+    there = connection.scalar(select(owners.c.name).where(owners.c.name == name)) is not None
+    if new and there:
+        raise name_taken("owner", name)
+    if not new and not there:
+        raise no_such_owner(name)
+    if new:
+        connection.execute(
+            insert(owners).values(name=name, spec=_json(spec), created_us=now_us, created_by=by)
+        )
+    else:
+        connection.execute(update(owners).where(owners.c.name == name).values(spec=_json(spec)))
+    touch(connection)
+
+
+def remove_owner(connection: Connection, name: str) -> None:
+    """Remove an owner; its keys stay, without its limits. Raises APIError 404."""
+    if not connection.execute(delete(owners).where(owners.c.name == name)).rowcount:
+        raise no_such_owner(name)
+    touch(connection)
+
+
+def _json(spec: APIKeySpec | OwnerSpec) -> str:
+    return spec.model_dump_json(by_alias=True, exclude_none=True)
+
+
+def _kept(row: Row[Any]) -> Kept:
+    return Kept(
+        row.name,
+        APIKeySpec.model_validate(orjson.loads(row.spec)),
+        row.key_hash,
+        row.previous_hash,
+        row.previous_until_us,
+        row.created_us,
+        row.created_by,
+    )
