@@ -60,8 +60,9 @@ def test_tools_are_parsed_with_their_schemas_pinned() -> None:
     assert "--enable-auto-tool-choice" not in flags(tool_parser=None)
 
 
-def test_an_embedding_model_runs_as_a_pooling_model() -> None:
-    made = flags(task="embed", tool_parser="hermes")
+@pytest.mark.parametrize("task", ["embed", "classify", "score"])
+def test_a_model_that_does_not_write_runs_as_a_pooling_model(task: str) -> None:
+    made = flags(task=task, tool_parser="hermes")
     assert value(made, "--runner") == "pooling"
     assert "--tool-call-parser" not in made
 

@@ -1,4 +1,4 @@
-"""Starts that cannot succeed: `slipway engine` as a process of its own, in an environment without vLLM."""
+"""Starts that cannot succeed: `slipway engine` as a process of its own, in an environment without its libraries."""
 
 import json
 import subprocess
@@ -21,6 +21,7 @@ def start(*args: str) -> tuple[int, list[dict[str, Any]]]:
         ((), 1, "VLLMMissing", "make envs"),
         (("--device", "gpu"), 2, "WrongArguments", "device: cpu"),
         (("--", "--api-key", "x"), 2, "WrongArguments", "--api-key"),
+        (("--runtime", "transformers"), 1, "TransformersMissing", "make envs"),
     ],
 )
 def test_the_last_line_tells_why(

@@ -1,5 +1,6 @@
 """The programs that a local run starts."""
 
+import sys
 from pathlib import Path
 
 import pytest
@@ -50,6 +51,14 @@ def test_an_interpreter_that_cannot_run_engines_is_refused(
         python.chmod(0o755)
     with pytest.raises(EngineMissingError, match=said):
         Installed({"SLIPWAY_ENGINE_PYTHON": str(python)}).check({"vllm"})
+
+
+def test_only_the_libraries_of_the_runtimes_in_use_are_asked_for() -> None:
+    """This environment has neither."""
+    here = Installed({"SLIPWAY_ENGINE_PYTHON": sys.executable})
+    here.check(())
+    with pytest.raises(EngineMissingError, match="has no transformers: "):
+        here.check({"transformers"})
 
 
 def test_an_interpreter_with_all_that_an_engine_needs_is_taken(tmp_path: Path) -> None:
