@@ -32,12 +32,24 @@ def command() -> None:
     "--tokens-per-minute", type=click.IntRange(min=1), metavar="N", help="Tokens in any 60 seconds."
 )
 @click.option("--max-parallel", type=click.IntRange(min=1), metavar="N", help="Requests at the same time.")
+@click.option("--tokens-per-day", type=click.IntRange(min=1), metavar="N", help="Tokens in a day (UTC).")
+@click.option("--budget-day", metavar="USD", help="US dollars in a day (UTC), by the models' prices: 2.50")
+@click.option("--budget-week", metavar="USD", help="US dollars in a week from Monday.")
+@click.option("--budget-month", metavar="USD", help="US dollars in a month.")
 @click.option(
     "--expires-in", metavar="TIME", help="How long it works: 90m, 12h, 30d, 4w.  [default: for ever]"
 )
 @output_option
 @sentences
-def create(name: str, state: Path | None, expires_in: str | None, output: str, **asked: Any) -> None:
+def create(
+    name: str,
+    state: Path | None,
+    expires_in: str | None,
+    output: str,
+    owner: str,
+    models: tuple[str, ...],
+    **limits: Any,
+) -> None:
     """Create the key NAME and print it.
 
     The key is shown this once: only its hash is kept.
@@ -49,7 +61,8 @@ def create(name: str, state: Path | None, expires_in: str | None, output: str, *
     from slipway.local.keyrings import await_gateway, create_key
 
     folder = state_folder(state)
-    key, plain = create_key(folder, name, expires_in, **asked)
+    budget = {period: limits.pop(f"budget_{period}") for period in ("day", "week", "month")}
+    key, plain = create_key(folder, name, expires_in, owner, models, {**limits, "budgetUSD": budget})
     await_gateway(folder, plain)
     if output == "json":
         print_json({**key.model_dump(mode="json", by_alias=True, exclude_none=True), "key": plain})
@@ -81,18 +94,23 @@ def list_(state: Path | None, output: str) -> None:
     rows = []
     for key in keys:
         limits = key.spec.limits
-        shown = [limits.requests_per_minute, limits.tokens_per_minute, limits.max_parallel]
+        shown = [
+            *(limits.requests_per_minute, limits.tokens_per_minute, limits.tokens_per_day),
+            limits.max_parallel,
+        ]
+        budget = limits.budget_usd.model_dump(exclude_none=True)
+        budgets = [f"${amount}/{period}" for period, amount in budget.items()]
         rows.append(
             [
                 *(key.metadata.name, key.spec.owner, ",".join(key.spec.models)),
                 *("-" if limit is None else limit for limit in shown),
+                ",".join(budgets) or "-",
                 key.spec.expires_at.strftime("%Y-%m-%d %H:%M") if key.spec.expires_at else "never",
                 *(state_of_key(key), key.metadata.annotations.get(MANAGED_BY, "command")),
             ]
         )
-    print_table(
-        ["NAME", "OWNER", "MODELS", "REQ/MIN", "TOK/MIN", "PARALLEL", "EXPIRES", "STATE", "FROM"], rows
-    )
+    head = ["NAME", "OWNER", "MODELS", "REQ/MIN", "TOK/MIN", "TOK/DAY", "PARALLEL", "BUDGET", "EXPIRES"]
+    print_table([*head, "STATE", "FROM"], rows)
 
 
 @command.command()

@@ -2,9 +2,9 @@
 
 import asyncio
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
-from typing import Literal
+from typing import Any, Literal
 
 from pydantic import ValidationError
 
@@ -30,11 +30,13 @@ def create_key(
     expires_in: str | None,
     owner: str,
     models: Sequence[str],
-    requests_per_minute: int | None,
-    tokens_per_minute: int | None,
-    max_parallel: int | None,
+    limits: Mapping[str, Any] | None = None,
 ) -> tuple[APIKey, str]:
-    """Make a key; the object that is kept and the plain key that is not. Raises LocalError."""
+    """Make a key; the object that is kept and the plain key that is not.
+
+    `limits` are those of an APIKey, by name, not yet checked; None or left out does not limit.
+    Raises LocalError.
+    """
     now = utc_now()
     plain = new_key()
     try:
@@ -43,11 +45,7 @@ def create_key(
             spec=APIKeySpec(
                 owner=owner,
                 models=tuple(models),
-                limits=Limits(
-                    requests_per_minute=requests_per_minute,
-                    tokens_per_minute=tokens_per_minute,
-                    max_parallel=max_parallel,
-                ),
+                limits=Limits.model_validate(limits or {}),
                 expires_at=expiry(expires_in, now) if expires_in else None,
             ),
             status=APIKeyStatus(key_hash=key_hash(plain), created_at=now),

@@ -133,10 +133,26 @@ def test_a_key_is_printed_once_and_listed_without_itself(folder: StateFolder) ->
     assert "No keys." in slipway(folder, "key", "list").output
 
 
+def test_a_keys_limits_are_kept_and_listed(folder: StateFolder) -> None:
+    limits = ["--requests-per-minute", "5", "--tokens-per-minute", "600", "--tokens-per-day", "7000"]
+    budgets = ["--max-parallel", "8", "--budget-day", "1.50", "--budget-month", "20"]
+    made = slipway(folder, "key", "create", "ci", *limits, *budgets, "-o", "json")
+    assert json.loads(made.stdout)["spec"]["limits"] == {
+        "requestsPerMinute": 5,
+        "tokensPerMinute": 600,
+        "tokensPerDay": 7000,
+        "maxParallel": 8,
+        "budgetUSD": {"day": "1.50", "month": "20"},
+    }
+    listed = slipway(folder, "key", "list").output.splitlines()
+    assert listed[1].split()[3:8] == ["5", "600", "7000", "8", "$1.50/day,$20/month"]
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [
         (["key", "create", "A"], "Error: name: `A` is not a name"),
+        (["key", "create", "a", "--budget-week", "ten"], "Error: budgetUSD.week: "),
         (["key", "create", "a", "--expires-in", "soon"], "Error: 'soon' is not a length of time"),
         (["key", "revoke", "a"], "Error: There is no key a; `slipway key list` shows"),
         (["up", "-f", "nowhere.yaml"], "Error: nowhere.yaml: there is no such file"),

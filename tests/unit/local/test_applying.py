@@ -77,7 +77,7 @@ def test_a_file_without_keys_gets_one(state: StateFolder) -> None:
 
 def test_what_left_the_file_goes_and_what_the_command_made_stays(state: StateFolder) -> None:
     apply(state, objects(SERVICE, named("one"), named("two")), NOW)
-    made, plain = create_key(state, "ci", None, "me", ["*"], None, None, None)
+    made, plain = create_key(state, "ci", None, "me", ["*"])
     apply(state, objects(SERVICE.replace("name: a", "name: c"), named("two")), NOW)
     assert sorted(read_keys(state)) == ["ci", "two"]
     assert sorted(read_services(state)) == ["c"]
@@ -87,7 +87,7 @@ def test_what_left_the_file_goes_and_what_the_command_made_stays(state: StateFol
 
 
 def test_a_file_does_not_take_over_a_key_of_the_command(state: StateFolder) -> None:
-    create_key(state, "ci", None, "me", ["*"], None, None, None)
+    create_key(state, "ci", None, "me", ["*"])
     with pytest.raises(KeyClashError, match="slipway key revoke ci"):
         apply(state, objects(SERVICE, named("ci")), NOW)
     assert read_services(state) == {}

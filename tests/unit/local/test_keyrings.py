@@ -40,7 +40,7 @@ def named(name: str) -> str:
 
 
 def test_keys_are_made_and_revoked_by_command(state: StateFolder) -> None:
-    key, plain = create_key(state, "ci", "30d", "team", ["small*"], 5, 6, 7)
+    key, plain = create_key(state, "ci", "30d", "team", ["small*"], {"max_parallel": 7})
     assert plain.startswith("sk-slipway-")
     assert key.status.key_hash == key_hash(plain)
     assert key.spec.limits.max_parallel == 7
@@ -51,7 +51,7 @@ def test_keys_are_made_and_revoked_by_command(state: StateFolder) -> None:
         ("x", "soon", "'soon' is not a length of time"),
     ):
         with pytest.raises(LocalError, match=said):
-            create_key(state, name, expires_in, "team", ["*"], None, None, None)
+            create_key(state, name, expires_in, "team", ["*"])
     with pytest.raises(LocalError, match=r"did you mean ci\?"):
         revoke_key(state, "cii")
     assert revoke_key(state, "ci") is False
