@@ -5,8 +5,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from slipway.objects.money import dollars
-
 AMOUNTS = ("requests", "prompt_tokens", "completion_tokens", "cost_usd")
 """What is compared; money as a decimal string of dollars."""
 _SAMPLE = re.compile(r"^([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{(.*)\})? (\S+)$", re.MULTILINE)
@@ -38,6 +36,8 @@ class Line:
 
 def read_metrics(text: str) -> Scrape | None:
     """What Prometheus' text says; None for a gateway that keeps no usage records."""
+    from slipway.objects.money import dollars
+
     instance = ""
     totals: dict[str, int] = {}
     for name, labels, value in _SAMPLE.findall(text):
