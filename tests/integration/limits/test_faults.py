@@ -63,6 +63,23 @@ async def test_one_that_redis_takes_from_a_connection_given_up_is_undone_too(red
         await become(store, [0, 0, 0, 7, 8, 8, 8])
 
 
+async def test_an_id_is_taken_once_and_not_after_it_was_undone(redis: Redis) -> None:
+    """However late a command arrives: from a connection that was given up, from a slow network."""
+    async with store_on(redis) as store:
+        write, ask = store.commands, store.connection.ask
+        take = write.reserve("x", (SUBJECT,), 100, 100)
+        undo = write.settle("x", "undo", (SUBJECT,), 0, more=(-1, -100, -100))
+        assert [(await ask(take))[0] for _ in range(2)] == [1, 3]
+        assert await counts(store) == [1, 100, 1, 100, 100, 100, 100]
+        assert [await ask(undo) for _ in range(2)] == [1, 2]
+        assert (await ask(take))[0] == 3
+        assert await counts(store) == [0] * 7
+        late = write.settle("y", "undo", (SUBJECT,), 0, more=(-1, -100, -100))
+        assert [await ask(late) for _ in range(2)] == [2, 0]
+        assert (await ask(write.reserve("y", (SUBJECT,), 100, 100)))[0] == 3
+        assert await counts(store) == [0] * 7
+
+
 async def test_a_request_that_is_cancelled_while_it_waits_takes_nothing(redis: Redis) -> None:
     async with store_on(redis, timeout=5) as store:
         await store.levels((SUBJECT,))

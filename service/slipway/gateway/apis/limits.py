@@ -20,8 +20,10 @@ def router(caller: Caller, catalog: Callable[[], Catalog], limits: LimitStore) -
     async def show(request: Request) -> JSONResponse:
         key = await caller(request)
         snapshot = catalog().snapshot
-        names = [name for name in (*snapshot.models, "") if not name or key.allows(name)]
-        subjects = {subject.id: subject for name in names for subject in subjects_of(key, name, snapshot)}
+        names = [name for name in snapshot.models if key.allows(name)]
+        # "" is no model: it finds the limits of key and owner where there is none.
+        found = (subject for name in (*names, "") for subject in subjects_of(key, name, snapshot))
+        subjects = {subject.id: subject for subject in found if subject.model != ""}
         levels = await limits.levels(tuple(subjects.values()))
         return JSONResponse({"object": "list", "data": [describe(level) for level in levels]})
 

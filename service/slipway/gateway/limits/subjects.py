@@ -1,4 +1,4 @@
-"""Whose limits count for a call: its key's, its key's on the model, its owner's."""
+"""Whose limits count for a call: its key's and its makers', all and on the model, and its owner's."""
 
 from fnmatch import fnmatchcase
 
@@ -16,11 +16,14 @@ def subjects_of(key: Key, model: str, snapshot: Snapshot) -> tuple[Subject, ...]
     known = key.subjects.get(model)
     if known is not None and known[0] is owner:
         return known[1]
-    found = [Subject(f"key/{key.name}", "key", key.name, Rates.of(key.limits))]
-    for each in key.model_limits:
-        if fnmatchcase(model, each.model):
-            found.append(Subject(f"model/{model}@{key.name}", "model", key.name, Rates.of(each), model))
-            break
+    found: list[Subject] = []
+    for holder in (key, *key.makers):
+        found.append(Subject(f"key/{holder.name}", "key", holder.name, Rates.of(holder.limits)))
+        for each in holder.model_limits:
+            if fnmatchcase(model, each.model):
+                name = f"model/{model}@{holder.name}"
+                found.append(Subject(name, "model", holder.name, Rates.of(each), model))
+                break
     if owner is not None:
         found.append(Subject(f"owner/{key.owner}", "owner", key.owner, Rates.of(owner.spec.limits)))
     subjects = tuple(subject for subject in found if subject.rates != UNLIMITED)
