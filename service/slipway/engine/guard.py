@@ -24,8 +24,8 @@ HEALTH = ("GET", "/health")
 OPEN = frozenset({HEALTH, ("GET", "/metrics")})
 """Asked by kubelet and Prometheus, which hold no key; they tell no content of any request."""
 
-# What the gateway asks engines, and no more: it translates /v1/responses and /v1/messages to chats itself, and
-# /v1/score to /score.
+# What the gateway asks engines, and no more: it translates /v1/responses and /v1/messages to chats itself,
+# and /v1/score to /score.
 KEYED = frozenset(
     {
         ("GET", "/v1/models"),

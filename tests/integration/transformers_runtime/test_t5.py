@@ -99,6 +99,17 @@ def test_a_stream_is_the_answer_in_pieces(engine: Engine, prompt: str) -> None:
     assert (last["choices"], last["usage"]) == ([], whole["usage"])
 
 
+def test_every_event_counts_on_request(engine: Engine) -> None:
+    options = {"include_usage": True, "continuous_usage_stats": True}
+    messages = [{"role": "user", "content": PROMPTS[1]}]
+    events = engine.events("/v1/chat/completions", messages=messages, max_tokens=8, stream_options=options)
+    counts = [event["usage"]["completion_tokens"] for event in events]
+    assert counts[0] == 0
+    assert counts == sorted(counts)
+    assert counts[-1] == 8
+    assert len({event["usage"]["prompt_tokens"] for event in events}) == 1
+
+
 def test_the_official_client_reads_chats(engine: Engine, expected: dict[str, dict[str, object]]) -> None:
     with openai.OpenAI(base_url=f"{engine.url}/v1", api_key=KEY, max_retries=0) as client:
         messages = [{"role": "user", "content": PROMPTS[1]}]

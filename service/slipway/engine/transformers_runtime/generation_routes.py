@@ -170,15 +170,16 @@ class _Asked:
     ) -> AsyncGenerator[bytes, None]:
         """The answer as events, `[DONE]` the last."""
         written: dict[int, int] = {}
+        counting = bool(options.get("continuous_usage_stats"))
         try:
             for index in range(len(self.rows)):
                 if (first := wording.beginning(index)) is not None:
-                    yield answers.event(first)
+                    yield answers.event(first | {"usage": self._used(written)} if counting else first)
             async with aclosing(self._read()) as pieces:
                 async for index, piece in pieces:
                     written[index] = piece.tokens
                     part = wording.part(index, piece)
-                    if options.get("continuous_usage_stats"):
+                    if counting:
                         part["usage"] = self._used(written)
                     yield answers.event(part)
             if options.get("include_usage"):
