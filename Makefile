@@ -104,7 +104,7 @@ check: lint unit ## The quick part: lint and unit tests, under a minute.
 
 .PHONY: test-packages
 test-packages: ## Install what the tests need from the system (apt): browser, Node, Redis, PostgreSQL, Prometheus, a C compiler.
-	@scripts/system-packages libnuma1 chromium nodejs npm redis-server postgresql prometheus gcc libc6-dev wrk
+	@scripts/system-packages libnuma1 chromium nodejs npm redis-server postgresql prometheus gcc libc6-dev
 
 .PHONY: test
 test: test-packages envs dev $(ENVS)/loadtest/.ready ## Everything: lint, unit, integration (real engine), browser.
