@@ -98,6 +98,8 @@ def long_question(request: pytest.FixtureRequest) -> str:
 def complaints() -> Iterator[Complaints]:
     """What the browser complained about. A test that means to cause an error says so with `expect`."""
     complaints = Complaints()
+    if REAL:
+        complaints.expect("404 (Not Found)")  # A record that is asked for before it is written.
     yield complaints
     assert complaints.unexpected == []
 

@@ -178,7 +178,6 @@ def test_an_answer_goes_on_while_another_conversation_is_read(console: Console, 
     console.go("Help")
     script.release()
     console.page.get_by_role("navigation").get_by_role("link", name="Chat").click()
-    console.page.get_by_role("link", name="Slow").click()
     expect(console.answer).to_contain_text("one two")
     console.wait_for_answer()
 

@@ -167,3 +167,17 @@ def test_copy_as_python_is_python(console: Console) -> None:
     console.button("Copy as Python").click()
     console.wait_until("document.querySelector('#announcer').textContent === 'Copied'")
     compile(console.clipboard(), "snippet.py", "exec")
+
+
+def test_starters_are_steady_where_nothing_else_is_set(console: Console, script: Script) -> None:
+    console.page.get_by_role("button", name="Ask What is the capital of France?").click()
+    console.wait_for_answer()
+    assert (script.asked[0].body["temperature"], script.asked[0].body["max_tokens"]) == (0, 300)
+    console.ask("More")
+    console.wait_for_answer()
+    assert "temperature" not in script.asked[1].body
+    console.page.get_by_label("Temperature", exact=True).fill("1")
+    console.button("New chat").click()
+    console.page.get_by_role("button", name="List Name five fruits.").click()
+    console.wait_for_answer()
+    assert script.asked[2].body["temperature"] == 1

@@ -102,8 +102,8 @@ async function go(route) {
 
 const ACTIONS = {
   new: () => {
-    chat.newChat();
     location.hash = '#/chat';
+    chat.newChat();
     chat.focus();
   },
   use: () => useDialog.open(chat.body()),

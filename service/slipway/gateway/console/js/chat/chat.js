@@ -97,11 +97,14 @@ export class Chat extends EventTarget {
     if (id === this.#conversation.id) this.open(null);
   }
 
-  /** @param {string} question */
-  ask(question) {
+  /**
+   * @param {string} question
+   * @param {Record<string, number>} [unless] parameters that hold where the settings say nothing
+   */
+  ask(question, unless = {}) {
     if (this.busy) return;
     const parent = path(this.#conversation).at(-1)?.id ?? null;
-    this.#question(question, parent);
+    this.#question(question, parent, unless);
   }
 
   stop() {
@@ -143,18 +146,22 @@ export class Chat extends EventTarget {
   /**
    * @param {string} content
    * @param {string | null} parent
+   * @param {Record<string, number>} [unless]
    */
-  #question(content, parent) {
+  #question(content, parent, unless) {
     const turn = addTurn(this.#conversation, { parent, role: 'user', content, created: Date.now() });
-    this.#answer(turn.id);
+    this.#answer(turn.id, unless);
   }
 
-  /** @param {string} question its id */
-  #answer(question) {
+  /**
+   * @param {string} question its id
+   * @param {Record<string, number>} [unless]
+   */
+  #answer(question, unless) {
     const { model, settings, follower, setBusy } = this.#around;
     const conversation = this.#conversation;
     const first = Object.keys(conversation.turns).length === 1;
-    const empty = emptyAnswer(question, model(), settings.values, Date.now());
+    const empty = emptyAnswer(question, model(), { ...unless, ...settings.values }, Date.now());
     const turn = /** @type {Answer} */ (addTurn(conversation, empty));
     conversation.model = turn.model;
     conversation.updated = Date.now();

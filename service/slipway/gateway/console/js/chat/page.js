@@ -14,10 +14,12 @@ const EMPTY_EVERY_MS = 4000;
 /** Short questions with short answers, so that the smallest model can give a good one. */
 const STARTERS = [
   ['Ask', 'What is the capital of France?'],
-  ['Explain', 'What is gravity? Answer in two sentences.'],
-  ['Write', 'Write a short poem about the sea.'],
+  ['Explain', 'What is gravity?'],
   ['List', 'Name five fruits.'],
+  ['Write', 'Write a Python function that adds two numbers. Only the code.'],
 ];
+/** For the starters, where the person has set nothing else: small models ramble when they choose by chance. */
+const STEADY = { temperature: 0, max_tokens: 300 };
 
 /**
  * @typedef {object} Parts
@@ -82,15 +84,16 @@ export class ChatPage {
 
   /**
    * The page comes into view.
-   * @param {string[]} segments of the address behind `#/chat`: the id of a conversation, or none for a new one
+   * @param {string[]} segments of the address behind `#/chat`: the id of a conversation; without one the last that was shown here stays
    */
   async enter([id]) {
     const { settings } = this.#parts;
     settings.attach(this.#chat);
     this.#composer.fit();
-    if ((id ?? '') === this.#chat.id) return;
-    const conversation = id ? (this.#chat.held(id) ?? (await this.#store.find(id))) : null;
-    if (id && !conversation) announce('This conversation is not in this browser.');
+    if (!id) this.#showAddress();
+    if (!id || id === this.#chat.id) return;
+    const conversation = this.#chat.held(id) ?? (await this.#store.find(id));
+    if (!conversation) announce('This conversation is not in this browser.');
     this.#chat.open(conversation);
     if (conversation?.model) this.#parts.picker.choose(conversation.model);
   }
@@ -132,8 +135,11 @@ export class ChatPage {
     }
   }
 
-  /** @param {string} question */
-  #ask(question) {
+  /**
+   * @param {string} question
+   * @param {Record<string, number>} [unless] parameters that hold where the settings say nothing
+   */
+  #ask(question, unless = {}) {
     if (!this.#parts.picker.chosen) {
       this.notice('There is no model to ask yet.');
       this.refreshModels();
@@ -142,7 +148,7 @@ export class ChatPage {
     if (!this.#parts.settings.check()) return;
     this.notice('');
     this.#composer.text = '';
-    this.#chat.ask(question);
+    this.#chat.ask(question, unless);
   }
 
   #showAddress() {
@@ -175,7 +181,7 @@ export class ChatPage {
   #starter(title, question) {
     const button = make(
       'button',
-      { type: 'button', className: 'starter', onclick: () => this.#ask(question) },
+      { type: 'button', className: 'starter', onclick: () => this.#ask(question, STEADY) },
       make('strong', {}, title),
       question,
     );

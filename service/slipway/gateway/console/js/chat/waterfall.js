@@ -13,9 +13,9 @@ const HELP = {
   decode: 'from the first to the last token',
   wait: 'from the question to the first token, as this browser saw it',
 };
-/** A record is written a moment after the answer's end. */
+/** A record is written a moment after the answer's end: the first look waits for it, and others follow. */
 const TRIES = 4;
-const BETWEEN_MS = 500;
+const BETWEEN_MS = 700;
 
 /**
  * Asks the gateway where the time went.
@@ -24,12 +24,12 @@ const BETWEEN_MS = 500;
  */
 export async function stagesFromGateway(requestId) {
   for (let attempt = 1; attempt <= TRIES; attempt += 1) {
+    await new Promise((resolve) => setTimeout(resolve, BETWEEN_MS * attempt));
     try {
       return stagesOf(await callJson(`v1/requests/${encodeURIComponent(requestId)}`));
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
-      if (error.status !== 404 || attempt === TRIES) return null;
-      await new Promise((resolve) => setTimeout(resolve, BETWEEN_MS * attempt));
+      if (error.status !== 404) return null;
     }
   }
   return null;

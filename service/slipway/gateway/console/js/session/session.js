@@ -13,6 +13,8 @@ import { currentKey, currentSignIn, keepKey, keepSignIn } from './credentials.js
 export class Session extends EventTarget {
   /** @type {Me | null} */
   me = null;
+  /** The gateway did not accept what there is. */
+  refused = false;
 
   get isAdmin() {
     return this.me?.role === 'admin';
@@ -25,11 +27,13 @@ export class Session extends EventTarget {
 
   /** Asks the gateway who the key or the token belongs to. A gateway that does not know the route stays silent. */
   async look() {
+    this.refused = false;
     try {
       this.me = this.hasCredentials ? await callJson('v1/me') : null;
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
       if (error.status !== 0) this.me = null;
+      this.refused = error.status === 401;
     }
     this.dispatchEvent(new Event('change'));
   }

@@ -52,8 +52,8 @@ export class Sidebar {
   }
 
   /** @param {import('../session/session.js').Session} session */
-  #showWho({ me, hasCredentials, isAdmin }) {
-    byId('account-name').textContent = me ? me.name : hasCredentials ? 'Signed in' : 'Sign in';
+  #showWho({ me, hasCredentials, refused, isAdmin }) {
+    byId('account-name').textContent = me ? me.name : hasCredentials && !refused ? 'Signed in' : 'Sign in';
     byId('account-owner').textContent = me ? `${me.owner}${isAdmin ? ' · admin' : ''}` : '';
     for (const item of this.#element.querySelectorAll('[data-admin]'))
       /** @type {HTMLElement} */ (item).hidden = !isAdmin;

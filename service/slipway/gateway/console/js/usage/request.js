@@ -45,7 +45,8 @@ export function requestLookUp(id) {
 function show(record) {
   const stages = stagesOf(record);
   const good = record.status < 400;
-  const served = record.served_model && record.served_model !== record.model ? ` (${record.served_model})` : '';
+  const served =
+    record.served_model && record.served_model !== record.model ? ` (${record.served_model})` : '';
   const tokens = `${count(record.prompt_tokens)} in, ${count(record.completion_tokens)} out`;
   return [
     facts([
