@@ -14,7 +14,7 @@ SAMPLES = sorted((Path(__file__).parents[3] / "k8s" / "samples").glob("*.yaml"))
 def test_there_is_a_sample_of_each_kind_of_service() -> None:
     loaded = [load_file(path) for path in SAMPLES]
     services = [service for each in loaded for service in each.services]
-    assert {service.spec.model.task for service in services} == {"generate", "embed"}
+    assert {service.spec.model.task for service in services} == {"generate", "embed", "classify", "score"}
     assert {service.spec.engine.device for service in services} >= {"cpu", "gpu"}
     assert any(service.spec.engine.tensor_parallel > 1 for service in services)
     assert any(service.spec.adapters for service in services)
