@@ -21,7 +21,7 @@ from pathlib import Path
 from loadtests.overhead.drives import Clients, Load, build, upstream
 from loadtests.overhead.machines import cores, describe
 from loadtests.overhead.tables import Results, demands, tables
-from loadtests.overhead.targets import ROOT, TARGETS, CannotRunError, Ground, Target, serving
+from loadtests.overhead.targets import ROOT, TARGETS, CannotRunError, Ground, Target, serving, settle
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,14 +33,14 @@ class Scale:
     warm: float = 1.0
     """Seconds before counting."""
     seconds: float = 3.0
-    events: int = 120
+    events: int = 200
     """Of each stream."""
-    rate: int = 20
-    """Events a second of each stream; half of it for more than 1,000 streams."""
+    rate: int = 50
+    """Events a second of each stream; a fifth of it for more than 1,000 streams."""
 
     def rate_of(self, streams: int) -> int:
-        """Events a second, so that the upstream's core is never the bound."""
-        return self.rate if streams <= 1000 else max(1, self.rate // 2)
+        """Events a second, so that no core but that of a slow program is the bound."""
+        return self.rate if streams <= 1000 else max(1, self.rate // 5)
 
 
 QUICK = Scale(connections=(1, 8), rounds=1, warm=0.1, seconds=0.3, events=10, rate=100)
@@ -136,6 +136,7 @@ def _measure(targets: list[Target], ground: Ground, scale: Scale, results: Resul
                 with serving(target, ground) as server:
                     for number in scale.connections:
                         progress.tell(f"  {number} connections", each_requests / len(scale.connections))
+                        settle(server.pids)
                         load = clients.requests(server.port, server.pids, number, scale.warm, scale.seconds)
                         result.requests.setdefault(number, []).append(load)
                         _tell_lost(load)
@@ -144,6 +145,7 @@ def _measure(targets: list[Target], ground: Ground, scale: Scale, results: Resul
                     for number in scale.connections:
                         rate = scale.rate_of(number)
                         progress.tell(f"  {number} streams", scale.events / rate + 1)
+                        settle(server.pids)
                         load = clients.streams(server.port, server.pids, number, scale.events, rate)
                         result.streams[number] = load
                         _tell_lost(load)

@@ -31,7 +31,7 @@ static const char WHOLE[] =
     "\"usage\":{\"prompt_tokens\":24,\"total_tokens\":48,\"completion_tokens\":24}}";
 #define CHUNK "data: {\"id\":\"chatcmpl-1\",\"object\":\"chat.completion.chunk\",\"created\":1700000000,\"model\":\"bench\","
 static const char EVENT[] =
-    CHUNK "\"choices\":[{\"index\":0,\"delta\":{\"content\":\" tick\"},\"logprobs\":null,\"finish_reason\":null}]}\n\n";
+    CHUNK "\"choices\":[{\"index\":0,\"delta\":{\"content\":\" tick %ld\"},\"logprobs\":null,\"finish_reason\":null}]}\n\n";
 static const char LAST[] =
     CHUNK "\"choices\":[{\"index\":0,\"delta\":{\"content\":\"\"},\"logprobs\":null,\"finish_reason\":\"stop\"}]}\n\n";
 static const char USAGE[] =
@@ -145,8 +145,9 @@ static size_t chunk(char *to, const char *data, size_t size) {
 /* The next event of a stream; its closing events with the last one. */
 static void tell(int fd) {
     struct connection *c = &connections[fd];
-    char out[4096], usage[512];
-    size_t size = chunk(out, EVENT, sizeof EVENT - 1);
+    char out[4096], event[512], usage[512];
+    /* Each says something else: LiteLLM gives a stream up that repeats itself. */
+    size_t size = chunk(out, event, snprintf(event, sizeof event, EVENT, c->all - c->left));
     if (--c->left == 0) {
         int length = snprintf(usage, sizeof usage, USAGE, 24 + c->all, c->all);
         size += chunk(out + size, LAST, sizeof LAST - 1);

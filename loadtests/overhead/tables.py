@@ -118,6 +118,7 @@ def tables(command: object, machine: dict[str, object], results: Results) -> str
                     _signed(results.added(name, number, "p50")),
                     _signed(results.added(name, number, "p99")),
                     _micros(sum(load.cpu for load in loads), sum(load.answered for load in loads)),
+                    _micros(sum(load.cpu_main for load in loads), sum(load.answered for load in loads)),
                     f"{sum(load.lost for load in loads):,}",
                 ]
             )
@@ -130,6 +131,7 @@ def tables(command: object, machine: dict[str, object], results: Results) -> str
         "p50 adds, ms",
         "p99 adds, ms",
         "CPU µs",
+        "its main process",
         "lost",
     ]
     parts.append(_table(head, rows))

@@ -10,7 +10,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -98,15 +98,15 @@ def serving(target: Target, ground: Ground) -> Iterator[Server]:
         if target.children_elsewhere:
             for pid in pids[1:]:
                 os.sched_setaffinity(pid, {ground.other})
-        _settle(pids)
+        settle(pids)
         before = _calls(redis) if redis else 0
         yield Server(port, pids)
         if redis and _calls(redis) < before + 10:
             raise CannotRunError("it did not use Redis")
 
 
-def _settle(pids: list[int]) -> None:
-    """Wait until what it does after its start is done."""
+def settle(pids: list[int]) -> None:
+    """Wait until what it does after its start, or after a load that was too much for it, is done."""
     until = time.monotonic() + SETTLE_S
     while time.monotonic() < until:
         before = cpu_seconds(pids)
@@ -138,7 +138,8 @@ def _last(log: Path) -> str:
 
 
 def _end(process: "subprocess.Popen[str]") -> None:
-    os.killpg(process.pid, signal.SIGTERM)
+    with suppress(ProcessLookupError):
+        os.killpg(process.pid, signal.SIGTERM)
     try:
         process.wait(15)
     except subprocess.TimeoutExpired:
