@@ -82,12 +82,19 @@ def level(
     return {**subject, "limit": limit, "amount": most, "used": used, "remaining": remaining, **fields}
 
 
-LEVELS = [
-    level("requests_per_minute", 120, 37, 83, resets_at=NOW + 40),
-    level("tokens_per_day", 2_000_000, 2_000_000, 0, resets_at=NOW + 7200, subject="owner", name="search"),
-    level("budget_month", "50", "41.5", "8.5", resets_at=NOW + 500_000),
-    level("max_parallel", 8, 0, 8, resets_at=None, subject="model", model="pilot-large"),
-]
+def levels() -> list[dict[str, Any]]:
+    """Limits of every kind, as far used as they are named."""
+    now = int(time.time())
+    return [
+        level("requests_per_minute", 120, 37, 83, resets_at=now + 40),
+        level(
+            "tokens_per_day", 2_000_000, 2_000_000, 0, resets_at=now + 7200, subject="owner", name="search"
+        ),
+        level("budget_month", "50", "41.5", "8.5", resets_at=now + 500_000),
+        level("max_parallel", 8, 0, 8, resets_at=None, subject="model", model="pilot-large"),
+    ]
+
+
 BATCHES = [
     {
         "id": "batch_run",
@@ -143,7 +150,7 @@ def in_use(script: Script, me: dict[str, Any] = ADMIN) -> None:
     script.models[1] |= {"ready": False, "reason": "its engine is starting."}
     script.replies |= {
         "GET /v1/me": (200, me),
-        "GET /v1/limits": (200, listed(*LEVELS)),
+        "GET /v1/limits": lambda call: (200, listed(*levels())),
         "GET /v1/usage": _usage,
         "GET /v1/keys": (200, listed({**KEY, **{"name": "ops", "role": "admin"}}, KEY)),
         "GET /v1/owners": (200, listed(OWNER)),

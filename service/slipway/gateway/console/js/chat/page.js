@@ -153,6 +153,7 @@ export class ChatPage {
 
   #showAddress() {
     const wanted = this.#chat.id ? `#/chat/${this.#chat.id}` : '#/chat';
+    if (!this.#chat.id && !location.hash) return;
     if (location.hash !== wanted && /^(#\/chat\b|$)/.test(location.hash))
       history.replaceState(null, '', wanted);
   }
