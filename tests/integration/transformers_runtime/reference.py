@@ -94,6 +94,13 @@ def make(folder: Path) -> None:
         no_repeat_ngram_size=2,
     )
 
+    # One that Transformers knows and this runtime cannot run: it asks its encoder for more than states.
+    moe = transformers.NllbMoeConfig(
+        d_model=48, encoder_layers=2, decoder_layers=2, encoder_attention_heads=4, decoder_attention_heads=4,
+        encoder_ffn_dim=96, decoder_ffn_dim=96, num_experts=2, decoder_start_token_id=1, **ids,
+    )  # fmt: skip
+    write(folder / "moe", "NllbMoeForConditionalGeneration", moe, tokenizer("bytes", PLAIN))
+
     small: dict[str, Any] = {
         "hidden_size": 64,
         "num_hidden_layers": 2,

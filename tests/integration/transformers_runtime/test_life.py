@@ -126,6 +126,7 @@ def start(*args: str) -> tuple[int, list[dict[str, Any]]]:
         ("bert", ["--tensor-parallel", "2"], 2, "WrongArguments", "tensorParallel"),
         ("bert", ["--adapter", "a=file:///b"], 2, "WrongArguments", "adapters"),
         ("bert", ["--", "--enforce-eager"], 2, "WrongArguments", "--max-num-seqs"),
+        ("moe", [], 1, "ModelNotSupported", "first answer failed"),
         ("missing", [], 1, "SourceNotFound", "missing"),
     ],
 )

@@ -72,9 +72,11 @@ class Passes:
         now = self._clock()
         for each in batch:
             self._metrics.queue_time.observe(now - each.arrived)
+        self._metrics.passes["whole"].inc()
+        self._metrics.batch_rows.observe(len(batch))
         try:
             with torch.inference_mode():
-                outputs = self._run([each.encoding for each in batch])
+                outputs = outputs_of(self._model, [each.encoding for each in batch])
         except Exception as error:
             LOG.exception("A batch of %d inputs failed", len(batch))
             self._metrics.finished["error"].inc(len(batch))
@@ -91,22 +93,22 @@ class Passes:
         finally:
             self.running = 0
 
-    def _run(self, encodings: Sequence[Mapping[str, list[int]]]) -> list[Outputs]:
-        self._metrics.passes["whole"].inc()
-        self._metrics.batch_rows.observe(len(encodings))
-        # The tokenizer knows on which side its model wants padding, and of which type.
-        batch = self._model.padding([dict(each) for each in encodings], padding=True, return_tensors="pt")
-        batch = {name: tensor.to(self._model.module.device) for name, tensor in batch.items()}
-        seen = batch["attention_mask"]
-        out = self._model.module(**batch)
-        if self._model.kind == "vectors":
-            vectors: list[Outputs] = _pooled(out.last_hidden_state, seen, self._model.pooling).tolist()
-            return vectors
-        logits = out.logits.float()
-        if self._model.kind == "tokens":
-            return [row[mask.bool()].tolist() for row, mask in zip(logits, seen, strict=True)]
-        rows: list[Outputs] = logits.tolist()
-        return rows
+
+def outputs_of(model: Encoder, encodings: Sequence[Mapping[str, list[int]]]) -> list[Outputs]:
+    """What the model gives for each, in one padded pass."""
+    # The tokenizer knows on which side its model wants padding, and of which type.
+    batch = model.padding([dict(each) for each in encodings], padding=True, return_tensors="pt")
+    batch = {name: tensor.to(model.module.device) for name, tensor in batch.items()}
+    seen = batch["attention_mask"]
+    out = model.module(**batch)
+    if model.kind == "vectors":
+        vectors: list[Outputs] = _pooled(out.last_hidden_state, seen, model.pooling).tolist()
+        return vectors
+    logits = out.logits.float()
+    if model.kind == "tokens":
+        return [row[mask.bool()].tolist() for row, mask in zip(logits, seen, strict=True)]
+    rows: list[Outputs] = logits.tolist()
+    return rows
 
 
 def _pooled(hidden: torch.Tensor, seen: torch.Tensor, pooling: str) -> torch.Tensor:

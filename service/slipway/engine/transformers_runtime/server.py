@@ -38,8 +38,10 @@ def run(options: EngineOptions) -> int:
         folder, _ = fetched.result()
         reports.progress("load", f"Loading {options.name}")
         from slipway.engine.transformers_runtime.models import load
+        from slipway.engine.transformers_runtime.trial import try_out
 
         model = load(folder, options, device)
+        try_out(model)
         if not _serve(model, options, asked, listener):
             reports.failed("EngineDied", "The worker stopped unasked. See the lines above.")
             return 1
