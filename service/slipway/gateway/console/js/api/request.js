@@ -21,7 +21,7 @@ export class ApiError extends Error {
   }
 }
 
-/** Fires `refused` whenever the gateway answers 401: nobody is signed in, or no longer. */
+/** Fires `refused` (detail: the error) whenever the gateway answers 401: nobody is signed in, or no longer. */
 export const access = new EventTarget();
 
 /** The address of a path of this gateway. @param {string} path */
@@ -57,7 +57,7 @@ export async function call(path, { method, body, form, query, signal, open = fal
   }
   if (response.ok) return response;
   const error = await errorOf(response);
-  if (error.status === 401 && !open) access.dispatchEvent(new Event('refused'));
+  if (error.status === 401 && !open) access.dispatchEvent(new CustomEvent('refused', { detail: error }));
   throw error;
 }
 

@@ -30,10 +30,11 @@ export const page = {
         table(
           'Changes, newest first',
           [
-            { title: 'When', cell: (row) => when(row.at ?? row.created_at) },
+            { title: 'When', cell: ({ at }) => when(at) },
             {
               title: 'Who',
-              cell: ({ actor, actor_owner: owner }) => (owner ? `${actor} (${owner})` : actor),
+              cell: ({ actor, actor_owner: owner }) =>
+                owner ? `${actor.replace(/^oidc:/, '')} (${owner})` : actor || 'Somebody unknown',
             },
             { title: 'What', cell: ({ action }) => action },
             { title: 'On', cell: ({ target }) => target },

@@ -20,15 +20,18 @@ import {
 /**
  * A key as the API shows it, without its secret.
  * @typedef {{name: string, owner: string, role: string, models: string[], limits: import('./access-form.js').Limits,
- *   priority: string, expiresAt: string | null, disabled: boolean, createdAt?: string | null, readOnly?: boolean}} Key
+ *   priority: string, expiresAt: string | null, disabled: boolean, declared: boolean}} Key
+ *   declared: made by an object, and changed there
  */
+
+const MOST = 500;
 
 /** @type {import('../app.js').Page} */
 export const page = {
   title: 'Keys',
   mount(root, { session }) {
     const list = make('div');
-    const reload = () => fill(list, () => callJson('v1/keys', { query: { limit: 100 } }), show);
+    const reload = () => fill(list, () => callJson('v1/keys', { query: { limit: MOST } }), show);
 
     /** @param {{data: Key[], has_more?: boolean}} loaded */
     const show = ({ data, has_more: more }) => {
@@ -58,17 +61,14 @@ export const page = {
           data,
         ),
         more
-          ? make(
-              'p',
-              { className: 'hint' },
-              'The first hundred keys are shown; `slipway key list` shows them all.',
-            )
+          ? make('p', { className: 'hint' }, `The first ${MOST} keys are shown; GET /v1/keys lists them all.`)
           : null,
       ];
     };
 
     /** @param {Key} key */
     const actions = (key) => {
+      if (key.declared) return make('span', { className: 'hint' }, 'Made by an object: change it there');
       const own = session.me?.kind === 'key' && session.me.name === key.name;
       const named = (/** @type {string} */ label, /** @type {() => void} */ onclick, danger = false) => {
         const control = button(label, onclick, { danger });
@@ -78,7 +78,7 @@ export const page = {
       return make(
         'div',
         { className: 'row tight' },
-        session.isAdmin ? named('Change', () => change(key)) : null,
+        named('Change', () => change(key)),
         named('Rotate', () => rotate(key, own)),
         own ? null : named('Revoke', () => revoke(key), true),
       );
@@ -106,7 +106,7 @@ export const page = {
     };
     /** @param {Key} key */
     const revoke = async ({ name }) => {
-      const text = `Programs that use the key ${name} are refused from now on. This cannot be undone.`;
+      const text = `Programs that use the key ${name}, or one made with it, are refused from now on. This cannot be undone.`;
       if (!(await confirm({ title: `Revoke ${name}?`, text, button: 'Revoke' }))) return;
       try {
         await callJson(`v1/keys/${encodeURIComponent(name)}`, { method: 'DELETE' });
@@ -155,7 +155,7 @@ function keyForm(key, { me, isAdmin }) {
     placeholder: 'team-search',
   });
   const owner = line('key-owner', key?.owner ?? me?.owner, { maxLength: 253, disabled: !isAdmin });
-  const models = line('key-models', (key?.models ?? ['*']).join(', '));
+  const models = line('key-models', (key?.models ?? (isAdmin ? ['*'] : me?.models) ?? ['*']).join(', '));
   const expires = line('key-expires', key?.expiresAt?.slice(0, 10), { type: 'date' });
   const disabled = /** @type {HTMLInputElement} */ (
     make('input', { type: 'checkbox', id: 'key-disabled', checked: key?.disabled ?? false })

@@ -18,7 +18,7 @@ import {
 
 /**
  * @typedef {{name: string, role: string, models: string[], limits: import('./access-form.js').Limits,
- *   priority: string, subjects: string[], keys?: number, readOnly?: boolean}} Owner
+ *   priority: string, subjects: string[]}} Owner
  */
 
 /** @type {import('../app.js').Page} */

@@ -9,6 +9,9 @@ import { currentKey, currentSignIn, keepKey, keepSignIn } from './credentials.js
  *   priority?: string, expiresAt?: string | null}} Me
  */
 
+/** A key's name, or a person's without the sign that it is one. @param {Me} me */
+export const nameOf = ({ name }) => name.replace(/^oidc:/, '');
+
 /** Fires `change` when somebody else is signed in, or more is known of who it is. */
 export class Session extends EventTarget {
   /** @type {Me | null} */

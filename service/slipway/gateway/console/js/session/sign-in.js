@@ -4,12 +4,13 @@ import { access, sentenceOf } from '../api/request.js';
 import { announce, byId, make } from '../ui/dom.js';
 import { currentKey, currentSignIn, isRemembered } from './credentials.js';
 import { begin, provider } from './oidc.js';
+import { nameOf } from './session.js';
 
 const NO_KEY = 'This gateway asks for a key. Whoever runs it can give you one.';
 const WRONG_KEY =
   'This key was not accepted: it may be cut short, expired, disabled, or belong to another gateway. ' +
   'Check that it was copied whole, or ask whoever runs this gateway for another.';
-const SIGNED_OUT = 'Your sign-in has ended, or this gateway knows no owner for you. Sign in again.';
+const SIGNED_OUT = 'Your sign-in has ended. Sign in again.';
 
 export class SignInDialog {
   #dialog = /** @type {HTMLDialogElement} */ (byId('sign-in-dialog'));
@@ -28,7 +29,7 @@ export class SignInDialog {
     byId('sign-out').addEventListener('click', () => this.#signOut());
     this.#always.addEventListener('change', () => this.#explain());
     byId('key-show').addEventListener('click', () => this.#reveal(this.#input.type === 'password'));
-    access.addEventListener('refused', () => this.#refused());
+    access.addEventListener('refused', (event) => this.#refused(/** @type {CustomEvent} */ (event).detail));
     session.addEventListener('change', () => this.#showWho());
     this.#offerProvider();
   }
@@ -53,9 +54,11 @@ export class SignInDialog {
     this.#input.select();
   }
 
-  #refused() {
+  /** @param {import('../api/request.js').ApiError} error */
+  #refused(error) {
     if (this.#dialog.open) return; // What is being typed, or said already, must not go.
-    if (currentSignIn()) this.open(SIGNED_OUT, true);
+    if (error.code === 'unknown_person') this.open(error.message, true);
+    else if (currentSignIn()) this.open(SIGNED_OUT, true);
     else if (currentKey()) this.open(WRONG_KEY, true);
     else this.open(NO_KEY);
   }
@@ -93,7 +96,7 @@ export class SignInDialog {
     if (!me) return;
     const rows = [
       ['Owner', me.owner],
-      [me.kind === 'oidc' ? 'Person' : 'Key', me.name],
+      [me.kind === 'oidc' ? 'Person' : 'Key', nameOf(me)],
       ['Role', me.role === 'admin' ? 'Admin: sees and changes everything' : 'Member'],
       ['Models', me.models?.includes('*') ? 'All' : (me.models ?? []).join(', ') || 'None'],
       ['Ends', me.expiresAt ? new Date(me.expiresAt).toLocaleString() : null],

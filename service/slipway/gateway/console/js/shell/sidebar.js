@@ -1,5 +1,6 @@
 /** The navigation: beside the page where there is room, a drawer over it on a phone. */
 
+import { nameOf } from '../session/session.js';
 import { byId } from '../ui/dom.js';
 
 const ROOM = matchMedia('(min-width: 900px)');
@@ -53,7 +54,7 @@ export class Sidebar {
 
   /** @param {import('../session/session.js').Session} session */
   #showWho({ me, hasCredentials, refused, isAdmin }) {
-    byId('account-name').textContent = me ? me.name : hasCredentials && !refused ? 'Signed in' : 'Sign in';
+    byId('account-name').textContent = me ? nameOf(me) : hasCredentials && !refused ? 'Signed in' : 'Sign in';
     byId('account-owner').textContent = me ? `${me.owner}${isAdmin ? ' · admin' : ''}` : '';
     for (const item of this.#element.querySelectorAll('[data-admin]'))
       /** @type {HTMLElement} */ (item).hidden = !isAdmin;
