@@ -20,7 +20,7 @@ from pathlib import Path
 
 from loadtests.overhead.drives import Clients, Load, build, upstream
 from loadtests.overhead.machines import cores, describe
-from loadtests.overhead.tables import Results, demands, tables
+from loadtests.overhead.tables import Results, demands, tables, write_between
 from loadtests.overhead.targets import ROOT, TARGETS, CannotRunError, Ground, Target, serving, settle
 
 
@@ -43,7 +43,7 @@ class Scale:
         return self.rate if streams <= 1000 else max(1, self.rate // 5)
 
 
-QUICK = Scale(connections=(1, 8), rounds=1, warm=0.1, seconds=0.3, events=10, rate=100)
+QUICK = Scale(connections=(1, 8), rounds=1, warm=0.1, seconds=1.0, events=10, rate=100)
 
 
 @dataclass(slots=True)
@@ -82,9 +82,9 @@ def main() -> int:
                 _measure(targets, ground, scale, results)
             except KeyboardInterrupt:
                 print("Interrupted: what was measured so far", file=sys.stderr)
+    machine["load_after"] = round(os.getloadavg()[0], 2)
     report = {
         "command": " ".join(["python -m loadtests.gateway_overhead", *sys.argv[1:]]),
-        "date": time.strftime("%Y-%m-%dT%H:%M:%SZ", time.gmtime()),
         "machine": machine,
         "scale": asdict(scale),
         "targets": {name: asdict(result) for name, result in results.items()},
@@ -92,7 +92,10 @@ def main() -> int:
     }
     if options.json:
         options.json.write_text(json.dumps(report, indent=1) + "\n")
-    print(tables(report["command"], machine, results))
+    text = tables(machine, results)
+    print(text)
+    if options.docs:
+        write_between(options.docs, "bench", text)
     return 1 if options.check and not all(each.met for each in demands(results)) else 0
 
 
@@ -108,6 +111,7 @@ def _options() -> argparse.Namespace:
     python = ROOT / ".venvs" / "gateway" / "bin" / "python"
     names = [each.name for each in TARGETS]
     parser.add_argument("--json", type=Path, help="write everything that was measured to this file")
+    parser.add_argument("--docs", type=Path, help="write the tables into this page (docs/performance.md)")
     parser.add_argument("--only", action="append", choices=names, help="a target; may be given several times")
     parser.add_argument("--connections", type=int, action="append", help="a number of them; several times")
     parser.add_argument("--rounds", type=int, default=Scale().rounds)

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from loadtests.overhead.drives import Clients, build, upstream
 from loadtests.overhead.machines import cores
+from loadtests.overhead.tables import write_between
 from loadtests.overhead.targets import TARGETS, Ground, serving
 
 PARTS = (
@@ -81,9 +82,13 @@ def main() -> int:
         stacks = raw.read_text().splitlines()
     shares, functions = sum_up(stacks)
     total = sum(shares.values())
-    print(f"{total} samples of the busy event loop of: {name}" + (", 256 streams" if options.streams else ""))
-    for part, count in shares.most_common():
-        print(f"  {count / total:6.1%}  {part}")
+    what = f"{name}, {'256 streams' if options.streams else '32 connections'}"
+    rows = [f"| {part} | {count / total:.1%} |" for part, count in shares.most_common()]
+    about = f"{time.strftime('%Y-%m-%d')}, {what}, {total} samples of the busy event loop:"
+    table = "\n".join([about, "", "| part | share |", "|---|---:|", *rows, ""])
+    print(table)
+    if options.docs:
+        write_between(options.docs, "profile of streams" if options.streams else "profile", table)
     print("Functions, without what they call:")
     for function, count in functions.most_common(options.functions):
         print(f"  {count / total:6.1%}  {function}")
@@ -96,6 +101,7 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("--redis", action="store_true", help="limits in Redis")
     parser.add_argument("--streams", action="store_true", help="256 streams in place of whole answers")
+    parser.add_argument("--docs", type=Path, help="write the table into this page (docs/performance.md)")
     parser.add_argument("--seconds", type=float, default=10)
     parser.add_argument("--functions", type=int, default=15, help="how many functions are listed")
     return parser.parse_args()

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from pathlib import Path
 from statistics import median
 
 from loadtests.overhead.drives import Load
@@ -94,10 +95,19 @@ def demands(results: Results) -> list[Demand]:
     return found
 
 
-def tables(command: object, machine: dict[str, object], results: Results) -> str:
+def write_between(file: Path, mark: str, text: str) -> None:
+    """Replace what a page has between `<!-- mark -->` and `<!-- /mark -->`. Raises ValueError."""
+    page = file.read_text(encoding="utf-8")
+    before, begin, rest = page.partition(f"<!-- {mark} -->\n")
+    _, end, after = rest.partition(f"<!-- /{mark} -->")
+    if not begin or not end:
+        raise ValueError(f"{file} has no place for {mark}")
+    file.write_text(before + begin + text + end + after, encoding="utf-8")
+
+
+def tables(machine: dict[str, object], results: Results) -> str:
     """Everything as Markdown."""
-    about = ", ".join(f"{name} {value}" for name, value in machine.items())
-    parts = [f"{command}\n{about}\n"]
+    parts = [", ".join(f"{name} {value}" for name, value in machine.items()) + "\n"]
     numbers = sorted({number for result in results.values() for number in result.requests})
     rows = []
     for name, result in results.items():

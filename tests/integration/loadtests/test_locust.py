@@ -74,6 +74,33 @@ async def test_a_stream_that_is_cut_is_a_failure(
     assert "x chat, streamed:" in output
 
 
+async def test_texts_are_embedded_and_classified(
+    start: Start, start_upstream: StartUpstream, tmp_path: Path
+) -> None:
+    async def script(exchange: Exchange) -> None:
+        count = len(exchange.request.json["input"])
+        if exchange.request.target == "/v1/embeddings":
+            data = [{"object": "embedding", "index": at, "embedding": [0.5]} for at in range(count)]
+        else:
+            data = [{"index": at, "label": "a", "probs": [1.0], "num_classes": 1} for at in range(count)]
+        usage = {"prompt_tokens": 1, "total_tokens": 1}
+        await exchange.answer({"object": "list", "model": "e", "data": data, "usage": usage})
+
+    upstream = await start_upstream(script)
+    gateway = await start(upstream)
+    gateway.state.service("c", task="classify")
+    gateway.state.endpoints(m=[upstream.address], e=[upstream.address], c=[upstream.address])
+    await gateway.until(lambda: "c" in gateway.gateway.catalog.snapshot.models)
+    code, output = await drive(gateway, tmp_path / "report.html", "Embeddings", "Classify")
+    assert code == 0, output
+    routes = [
+        line["route"]
+        for line in gateway.log
+        if line["event"] == "request" and line.get("model") in ("e", "c")
+    ]
+    assert set(routes) == {"/v1/embeddings", "/v1/classify"}
+
+
 async def test_a_limit_is_no_failure(start: Start, start_upstream: StartUpstream, tmp_path: Path) -> None:
     async def script(exchange: Exchange) -> None:
         await asyncio.sleep(0.3)
