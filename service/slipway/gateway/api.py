@@ -12,14 +12,13 @@ from fastapi.responses import JSONResponse, Response
 from starlette.exceptions import HTTPException
 
 from slipway import __version__
-from slipway.gateway.apis import Caller, page
+from slipway.gateway.apis import Caller, id_of, page, route_of
 from slipway.gateway.auth import Key
 from slipway.gateway.catalog import Catalog, Model
 from slipway.gateway.console_files import ConsoleFiles
 from slipway.gateway.errors import APIError, internal_error, invalid_request, model_not_found
 from slipway.gateway.metrics import CONTENT_TYPE, Metrics
 from slipway.gateway.openapi import document
-from slipway.gateway.requests import read_head
 from slipway.gateway.routes import Route
 from slipway.gateway.routing import served
 
@@ -140,8 +139,7 @@ def make_api(
         assert isinstance(error, APIError)  # noqa: S101
         who: Key | None = getattr(request.state, "caller", None)
         if error.status in (403, 404) and who is not None:
-            request_id = read_head(request.scope["headers"]).request_id.decode()
-            refused(who, error.code, request.scope["path"][:128], request_id)
+            refused(who, error.code, route_of(request), id_of(request))
         return error_response(error)
 
     app.add_exception_handler(APIError, api_error)

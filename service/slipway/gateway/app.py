@@ -15,6 +15,7 @@ from starlette.middleware.cors import CORSMiddleware
 from slipway.gateway.accounts import Accounts
 from slipway.gateway.answering import Answering
 from slipway.gateway.api import make_api
+from slipway.gateway.apis import audit as audit_api
 from slipway.gateway.apis import batches as batches_api
 from slipway.gateway.apis import feedback as feedback_api
 from slipway.gateway.apis import files as files_api
@@ -26,6 +27,7 @@ from slipway.gateway.apis import organization_usage as organization_usage_api
 from slipway.gateway.apis import owners as owners_api
 from slipway.gateway.apis import responses as responses_api
 from slipway.gateway.apis import usage as usage_api
+from slipway.gateway.apis.changing import Changing
 from slipway.gateway.batches.asking import Asking
 from slipway.gateway.batches.runner import BatchRunner
 from slipway.gateway.catalog import Catalog, Snapshot, Source, StateFolder
@@ -244,11 +246,15 @@ def make_gateway(
     oidc = OIDC(settings, catalog, log, time.monotonic, time.time) if settings.oidc_issuer else None
     if oidc is not None:
         always.append(oidc.run)
-    identities = Identities(catalog, time.time, oidc)
-    audit = Audit(database, log, _now_us, settings.audit_retention_days)
     kept = KeptIdentities(database, catalog, log, metrics.identities_up.set)
+    if oidc is not None:
+        kept.person = oidc.person
+    known.append(kept.known)
     catalog.extend = kept.extend
+    identities = Identities(catalog, time.time, lambda: kept.loaded, oidc)
+    audit = Audit(database, log, _now_us, settings.audit_retention_days)
     caller = make_caller(identities, audit)
+    changing = Changing(caller, database, kept, audit)
     serving = Serving(
         settings=settings,
         catalog=catalog,
@@ -322,8 +328,9 @@ def make_gateway(
             usage_api.router(caller, database, _now_us),
             organization_usage_api.router(caller, database, _now_us),
             me_api.router(caller, oidc),
-            keys_api.router(caller, database, catalog, kept, audit, _now_us),
-            owners_api.router(caller, database, catalog, kept, audit, _now_us),
+            keys_api.router(caller, changing, catalog, kept, _now_us),
+            owners_api.router(caller, changing, catalog, kept, _now_us),
+            audit_api.router(caller, database),
             limits_api.router(caller, lambda: catalog, limits),
             feedback_api.router(caller, database, _now_us, recorded=settings.usage),
         ),
@@ -338,7 +345,7 @@ def make_gateway(
         app = CORSMiddleware(
             app,
             allow_origins=settings.cors_origins,
-            allow_methods=["GET", "POST", "DELETE"],
+            allow_methods=["GET", "POST", "PATCH", "DELETE"],
             allow_headers=["authorization", "content-type", "x-request-id", "x-api-key"],
             expose_headers=["x-request-id", "retry-after", "retry-after-ms", *LIMIT_HEADERS],
         )

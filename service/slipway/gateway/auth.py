@@ -6,6 +6,7 @@ import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import lru_cache
 from hashlib import sha256
 from types import MappingProxyType
 from typing import Any, Literal
@@ -15,6 +16,11 @@ from slipway.objects import APIKey, APIKeySpec, Limits, ModelLimits, Priority, R
 
 LONGEST_KEY = 512
 """Bytes of a key that are worth hashing; Slipway's own have 50."""
+
+
+@lru_cache(4096)  # Most keys share their globs.
+def _pattern_of(globs: tuple[str, ...]) -> "re.Pattern[str]":
+    return re.compile("|".join(fnmatch.translate(glob) for glob in globs) or r"(?!)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +49,9 @@ class Key:
     """How its holder came in."""
     declared: bool = True
     """It comes from an object, and is changed there; otherwise from the database."""
+    makers: "tuple[Key, ...]" = field(default=(), compare=False, repr=False)
+    """For a key that a member made: that member's key, the one it was made with, and so on; what is used
+    counts for them too."""
     subjects: dict[str, tuple[Any, tuple[Any, ...]]] = field(default_factory=dict, compare=False, repr=False)
     """What `limits.subjects_of` remembers, by model."""
     _allowed: dict[str, bool] = field(default_factory=dict)
@@ -73,6 +82,7 @@ class Key:
         *,
         kind: Literal["key", "oidc"] = "key",
         declared: bool = True,
+        makers: "tuple[Key, ...]" = (),
     ) -> "Key":
         """A key of this spec; `previous_until` is in seconds since 1970."""
         return cls(
@@ -82,7 +92,7 @@ class Key:
             limits=spec.limits,
             disabled=spec.disabled,
             expires_at=spec.expires_at.timestamp() if spec.expires_at is not None else None,
-            _pattern=re.compile("|".join(fnmatch.translate(glob) for glob in spec.models) or r"(?!)"),
+            _pattern=_pattern_of(spec.models),
             role=spec.role,
             priority=spec.priority,
             model_limits=spec.model_limits,
@@ -92,6 +102,7 @@ class Key:
             ends=spec.expires_at,
             kind=kind,
             declared=declared,
+            makers=makers,
         )
 
     def allows(self, model: str) -> bool:

@@ -110,7 +110,8 @@ class Catalog:
 
     def refresh(self) -> None:
         """What `extend` adds has changed."""
-        self.swap(self._source)
+        if self._source.loaded:
+            self.swap(self._source)
 
 
 class Source(Protocol):

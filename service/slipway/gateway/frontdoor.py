@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from slipway.gateway.connections import EXTENSION
 from slipway.gateway.errors import JSON, internal_error
-from slipway.gateway.requests import Receive, Scope, Send, read_head
+from slipway.gateway.requests import HEAD, Receive, Scope, Send, read_head
 from slipway.gateway.routes import Route
 from slipway.gateway.serving import Serving
 
@@ -45,6 +45,7 @@ class FrontDoor:
             if route is not None and scope["method"] == "POST":
                 await self._serving(route, head, scope["extensions"][EXTENSION], scope, receive, send)
             else:
+                scope[HEAD] = head
                 await self._other(head.request_id, scope, receive, send)
         elif scope["type"] == "lifespan":
             await self._live(receive, send)

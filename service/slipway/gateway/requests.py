@@ -16,6 +16,8 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
+HEAD = "slipway.head"
+"""Where an ASGI scope holds the `Head` of a request that is not relayed."""
 REQUEST_ID = re.compile(rb"[A-Za-z0-9._-]{1,64}")
 """What an id of a request may be."""
 _TRACEPARENT = re.compile(rb"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")

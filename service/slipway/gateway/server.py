@@ -38,6 +38,8 @@ def listen(settings: GatewaySettings) -> socket.socket:
                     listener.setsockopt(socket.IPPROTO_TCP, getattr(socket, option), value)
             listener.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             listener.bind(address)
+            # Who connects while the gateway still finds its feet waits, and is not refused.
+            listener.listen(settings.backlog)
         except OSError:
             listener.close()
             raise
@@ -70,6 +72,15 @@ class Server(uvicorn.Server):
             self._stop_at = time.monotonic() + delay
         else:
             self.should_exit = True
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        """As uvicorn's; says where it listens as soon as clients can connect."""
+        await super().startup(sockets)
+        if self.started and sockets:
+            host, port = sockets[0].getsockname()[:2]
+            shown = f"[{host}]" if ":" in host else host
+            where = f"listening at http://{shown}:{port}"
+            self._gateway.log.write("info", "listening", where, host=host, port=port)
 
     async def on_tick(self, counter: int) -> bool:
         """Called ten times a second."""
@@ -119,9 +130,6 @@ def serve(gateway: Gateway, listener: socket.socket) -> None:
         timeout_keep_alive=settings.keep_alive,
         timeout_graceful_shutdown=settings.drain_timeout,
     )
-    host, port = listener.getsockname()[:2]
-    shown = f"[{host}]" if ":" in host else host
-    gateway.log.write("info", "listening", f"listening at http://{shown}:{port}", host=host, port=port)
     # What was made at start stays; collecting it again and again would show in the slowest answers.
     gc.collect()
     gc.freeze()

@@ -10,6 +10,7 @@ from slipway.objects.apikeys import (
     Budget,
     Limits,
     ModelLimits,
+    OwnerName,
     Priority,
     Role,
 )
@@ -44,6 +45,7 @@ __all__ = [
     "ModelRouteSpec",
     "ModelSpec",
     "Owner",
+    "OwnerName",
     "OwnerSpec",
     "Pricing",
     "Priority",

@@ -10,6 +10,8 @@ from slipway.objects.money import Dollars
 
 Glob = Annotated[str, StringConstraints(min_length=1, max_length=253)]
 """A pattern over served model names: `*` all, `smol*` those that begin so."""
+OwnerName = Annotated[str, StringConstraints(min_length=1, max_length=253, pattern=r"^[^\x00-\x1f\x7f]+$")]
+"""A person's or a team's name, an e-mail address for instance."""
 Role = Literal["admin", "member"]
 """`admin` may see and change every key, owner and usage record; `member` its own."""
 Priority = Literal["high", "normal", "low"]
@@ -50,7 +52,7 @@ class ModelLimits(Limits):
 class APIKeySpec(Part):
     """What a key may do."""
 
-    owner: str = Field(default="default", min_length=1, max_length=253)
+    owner: OwnerName = "default"
     """Person or team the key belongs to; usage is counted for it."""
     role: Role = "member"
     """What it may do beside calling models."""

@@ -2,9 +2,9 @@
 
 from typing import Annotated, Literal
 
-from pydantic import Field, StringConstraints
+from pydantic import StringConstraints
 
-from slipway.objects.apikeys import Glob, Limits, Priority, Role
+from slipway.objects.apikeys import Glob, Limits, OwnerName, Priority, Role
 from slipway.objects.meta import Part, Resource
 
 Subject = Annotated[str, StringConstraints(min_length=1, max_length=253)]
@@ -13,7 +13,7 @@ Subject = Annotated[str, StringConstraints(min_length=1, max_length=253)]
 class OwnerSpec(Part):
     """What the owner's keys and people may do together."""
 
-    name: str | None = Field(default=None, min_length=1, max_length=253)
+    name: OwnerName | None = None
     """What keys put into `owner`, an e-mail address for instance; the object's own name if left out."""
     limits: Limits = Limits()
     """Shared by all keys and people of the owner, over all models."""

@@ -117,7 +117,7 @@ async def test_with_a_key_go_those_that_it_made(there: Place) -> None:
     child = (await make(port, "child", parent)).json["key"]
     grandchild = (await make(port, "grandchild", child)).json["key"]
     revoked = await call(port, "/v1/keys/parent", key=ADMIN, method="DELETE")
-    assert sorted(revoked.json["also_deleted"]) == ["child", "grandchild"]
+    assert sorted(revoked.json["alsoDeleted"]) == ["child", "grandchild"]
     for key in (parent, child, grandchild):
         assert (await call(port, "/v1/models", key=key)).status == 401
 
@@ -203,7 +203,8 @@ async def test_every_change_and_refusal_is_written_down_and_no_secret(there: Pla
     text = str(rows) + str(process.log)
     assert made["key"] not in text
     assert "sk-guess" not in text
-    assert len(process.events("audit")) == 3
+    told = [line["action"] for line in process.events("audit") if line["action"] != "refused"]
+    assert told == ["key.create", "key.change", "key.revoke"]
 
 
 async def test_while_the_database_is_away_known_keys_stay(

@@ -171,7 +171,7 @@ async def test_owner_and_role_may_come_from_claims(
     me = (await there.ask(provider.token(team="research", groups=["staff"]), "/v1/me")).json
     assert (me["owner"], me["role"]) == ("research", "member")
     me = (await there.ask(provider.token(sub="bob", groups=["staff", "ml-admins"]), "/v1/me")).json
-    assert (me["owner"], me["role"]) == ("bob", "admin")
+    assert (me["owner"], me["role"]) == ("oidc:bob", "admin")
 
 
 async def test_an_address_counts_where_it_is_verified(

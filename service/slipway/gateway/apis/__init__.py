@@ -9,21 +9,37 @@ from slipway.gateway.auth import Key
 from slipway.gateway.errors import APIError
 from slipway.gateway.identity.audit import Audit
 from slipway.gateway.identity.identities import Identities
-from slipway.gateway.requests import read_head
+from slipway.gateway.requests import HEAD, Head
 
 Caller = Callable[[Request], Awaitable[Key]]
 """Who makes a request. Raises APIError 401."""
+
+
+def head_of(request: Request) -> Head:
+    """The request's head as the front door read it."""
+    head: Head = request.scope[HEAD]
+    return head
+
+
+def id_of(request: Request) -> str:
+    """The request's id, the one in its answer."""
+    return head_of(request).request_id.decode()
+
+
+def route_of(request: Request) -> str:
+    """The path of the route that answers, with its parameters' names: what strangers write is not in it."""
+    return str(getattr(request.scope.get("route"), "path", ""))
 
 
 def make_caller(identities: Identities, audit: Audit) -> Caller:
     """Finds the caller as the relayed routes do."""
 
     async def caller(request: Request) -> Key:
-        head = read_head(request.scope["headers"])
         try:
-            found = await identities.resolve(head)
+            found = await identities.resolve(head_of(request))
         except APIError as error:
-            audit.refused(None, error.code, request.scope["path"][:128], head.request_id.decode())
+            if error.status == 401:
+                audit.refused(None, error.code, route_of(request), id_of(request))
             raise
         request.state.caller = found
         return found

@@ -2,6 +2,7 @@
 
 import secrets
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Annotated, Any
@@ -12,20 +13,22 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 from sqlalchemy import Connection
 
 from slipway.gateway.apis import Caller
-from slipway.gateway.apis.bodies import checked, id_of, read_object
+from slipway.gateway.apis.bodies import changed, checked, read_object
+from slipway.gateway.apis.changing import Changing
 from slipway.gateway.apis.me import described
 from slipway.gateway.auth import Key
 from slipway.gateway.catalog import Catalog
 from slipway.gateway.errors import APIError
 from slipway.gateway.identity import delegation, registry
-from slipway.gateway.identity.audit import Audit
-from slipway.gateway.identity.kept import KeptIdentities
-from slipway.gateway.storage.database import Database
+from slipway.gateway.identity.audit import Change
+from slipway.gateway.identity.kept import DEEPEST, KeptIdentities, key_of
 from slipway.objects import APIKeySpec
 from slipway.objects.meta import Name
 
 LONGEST_OVERLAP = 90 * 86_400
 """Seconds that a rotated key's secret before it may go on working."""
+MOST_KEYS = 1000
+"""Keys of an owner beyond which its members make no more."""
 
 
 class _NewName(BaseModel):
@@ -37,7 +40,7 @@ class Rotation(BaseModel):
 
     model_config = ConfigDict(extra="forbid")
 
-    graceSeconds: Annotated[int, Field(ge=0, le=LONGEST_OVERLAP)] = 86_400  # noqa: N815 - the API's name
+    grace_seconds: Annotated[int, Field(alias="graceSeconds", ge=0, le=LONGEST_OVERLAP)] = 86_400
 
 
 Text = Annotated[str, StringConstraints(max_length=253)]
@@ -45,10 +48,9 @@ Text = Annotated[str, StringConstraints(max_length=253)]
 
 def router(
     caller: Caller,
-    database: Database,
+    changing: Changing,
     catalog: Catalog,
     kept: KeptIdentities,
-    audit: Audit,
     now_us: Callable[[], int],
 ) -> APIRouter:
     """The routes of keys."""
@@ -59,45 +61,54 @@ def router(
         return every if who.role == "admin" else [key for key in every if key.owner == who.owner]
 
     def found(who: Key, name: str) -> Key:
-        key = next((key for key in visible(who) if key.name == name), None)
-        if key is None:
+        key = catalog.snapshot.keyring.named(name)
+        if key is None or (who.role != "admin" and key.owner != who.owner):
             raise registry.no_such_key(name)
         return key
 
-    def changeable(connection: Connection, who: Key, name: str) -> registry.Kept:
-        """A key of the database that the caller may change: one that may do no more than the caller."""
-        there = registry.key_named(connection, name)
-        if there is None:
-            found(who, name)
+    def changeable(who: Key, name: str) -> registry.Kept:
+        """A key of the database that the caller may change: one it made, or that may do no more."""
+        key, there = found(who, name), kept.named(name)
+        if key.declared or there is None:
             raise APIError(
                 409,
                 "declared_elsewhere",
                 f"The key `{name}` comes from an object: change it there (`slipway key`, or its file).",
             )
-        if who.role != "admin" and there.spec.owner != who.owner:
-            raise registry.no_such_key(name)
-        delegation.check(who, there.spec)
+        if who.name not in [maker.name for maker in key.makers]:
+            delegation.check(who, there.spec)
         return there
+
+    def shown(there: registry.Kept) -> dict[str, Any]:
+        """A key as it is after this change, which is not in force yet."""
+        return describe(key_of(there, maker_of(there)), there)
+
+    def maker_of(there: registry.Kept) -> Key | None:
+        key = catalog.snapshot.keyring.named(there.name)
+        return key.makers[0] if key is not None and key.makers else None
 
     @routes.post("/v1/keys")
     async def create(request: Request) -> JSONResponse:
-        who = await caller(request)
+        await caller(request)
         body = await read_object(request)
         name = checked(_NewName, {"name": body.pop("name", None)}).name
-        body.setdefault("owner", who.owner)
-        spec = delegation.filled(who, checked(APIKeySpec, body))
-        delegation.check(who, spec)
-        if catalog.snapshot.keyring.named(name) is not None:
-            raise registry.name_taken("key", name)
         plain, digest = _new_secret()
 
-        def work(connection: Connection) -> None:
-            registry.add_key(connection, name, spec, digest, now_us(), who.name)
-            audit.changed(connection, who, "key.create", name, id_of(request), **_shown(spec))
+        def work(connection: Connection, who: Key) -> tuple[tuple[registry.Kept, Key], Change]:
+            spec = delegation.filled(who, checked(APIKeySpec, {"owner": who.owner, **body}))
+            delegation.check(who, spec)
+            if catalog.snapshot.keyring.named(name) is not None:
+                raise registry.name_taken("key", name)
+            if who.role != "admin":
+                _bound(who, len(visible(who)))
+            maker = None if who.role == "admin" else who.name
+            there = registry.Kept(name, spec, digest, None, None, now_us(), who.name, maker)
+            registry.add_key(connection, there)
+            return (there, who), Change("key.create", name, _written(spec))
 
-        await database.run(work)
-        await kept.look()
-        return JSONResponse({**described(Key.made(name, spec, digest, declared=False)), "key": plain}, 201)
+        there, who = await changing(request, work)
+        made = describe(key_of(there, who if there.maker is not None else None), there)
+        return JSONResponse({**made, "key": plain}, 201)
 
     @routes.get("/v1/keys")
     async def list_keys(
@@ -105,78 +116,87 @@ def router(
         after: Annotated[Text | None, Query()] = None,
         limit: Annotated[int, Query(ge=1, le=1000)] = 100,
     ) -> JSONResponse:
-        who = await caller(request)
-        rest = [key for key in visible(who) if after is None or key.name > after]
+        rest = [key for key in visible(await caller(request)) if after is None or key.name > after]
+        page = rest[:limit]
         return JSONResponse(
             {
                 "object": "list",
-                "data": [described(key) for key in rest[:limit]],
-                "first_id": rest[0].name if rest else None,
-                "last_id": rest[:limit][-1].name if rest else None,
+                "data": [describe(key, kept.named(key.name)) for key in page],
+                "first_id": page[0].name if page else None,
+                "last_id": page[-1].name if page else None,
                 "has_more": len(rest) > limit,
             }
         )
 
     @routes.get("/v1/keys/{name}")
     async def show(name: str, request: Request) -> JSONResponse:
-        return JSONResponse(described(found(await caller(request), name)))
+        key = found(await caller(request), name)
+        return JSONResponse(describe(key, kept.named(name)))
 
     @routes.patch("/v1/keys/{name}")
     async def change(name: str, request: Request) -> JSONResponse:
-        who = await caller(request)
+        found(await caller(request), name)
         body = await read_object(request)
 
-        def work(connection: Connection) -> registry.Kept:
-            there = changeable(connection, who, name)
-            merged = {**there.spec.model_dump(mode="json", by_alias=True, exclude_none=True), **body}
-            spec = checked(APIKeySpec, {field: value for field, value in merged.items() if value is not None})
+        def work(connection: Connection, who: Key) -> tuple[dict[str, Any], Change]:
+            there = changeable(who, name)
+            spec = changed(APIKeySpec, there.spec, body)
             delegation.check(who, spec)
-            registry.change_key(connection, name, spec)
-            audit.changed(connection, who, "key.change", name, id_of(request), **body)
-            changed = registry.key_named(connection, name)
-            assert changed is not None  # noqa: S101 - it was there in this transaction
-            return changed
+            maker = there.maker
+            if who.role == "admin" and maker is not None and not delegation.within(maker_of(there), spec):
+                maker = None  # More than its maker may: from now on it is the admin's.
+            registry.change_key(connection, name, spec, maker)
+            return shown(replace(there, spec=spec, maker=maker)), Change("key.change", name, body)
 
-        now = await database.run(work)
-        await kept.look()
-        return JSONResponse(described(Key.made(name, now.spec, now.key_hash, declared=False)))
+        return JSONResponse(await changing(request, work))
 
     @routes.post("/v1/keys/{name}/rotate")
     async def rotate(name: str, request: Request) -> JSONResponse:
-        who = await caller(request)
+        found(await caller(request), name)
         asked = checked(Rotation, await read_object(request, empty=True))
         plain, digest = _new_secret()
-        until_us = now_us() + asked.graceSeconds * 1_000_000
+        until_us = now_us() + asked.grace_seconds * 1_000_000
 
-        def work(connection: Connection) -> registry.Kept:
-            there = changeable(connection, who, name)
+        def work(connection: Connection, who: Key) -> tuple[registry.Kept, Change]:
+            there = changeable(who, name)
             registry.rotate_key(connection, name, digest, until_us)
-            audit.changed(
-                connection, who, "key.rotate", name, id_of(request), graceSeconds=asked.graceSeconds
-            )
-            return there
+            return there, Change("key.rotate", name, {"graceSeconds": asked.grace_seconds})
 
-        there = await database.run(work)
-        await kept.look()
-        until = datetime.fromtimestamp(until_us / 1_000_000, UTC).isoformat()
-        shown = described(Key.made(name, there.spec, digest, declared=False))
-        return JSONResponse({**shown, "key": plain, "previousUntil": until})
+        there = await changing(request, work)
+        return JSONResponse({**shown(there), "previousUntil": _time(until_us), "key": plain})
 
     @routes.delete("/v1/keys/{name}")
     async def revoke(name: str, request: Request) -> JSONResponse:
-        who = await caller(request)
-
-        def work(connection: Connection) -> list[str]:
-            changeable(connection, who, name)
+        def work(connection: Connection, who: Key) -> tuple[list[str], Change]:
+            changeable(who, name)
             gone = registry.revoke_key(connection, name)
-            audit.changed(connection, who, "key.revoke", name, id_of(request), with_it=gone[1:])
-            return gone
+            return gone, Change("key.revoke", name, {"alsoDeleted": gone[1:]} if gone[1:] else {})
 
-        gone = await database.run(work)
-        await kept.look()
-        return JSONResponse({"name": name, "deleted": True, "also_deleted": gone[1:]})
+        gone = await changing(request, work)
+        return JSONResponse({"name": name, "deleted": True, "alsoDeleted": gone[1:]})
 
     return routes
+
+
+def describe(key: Key, there: registry.Kept | None) -> dict[str, Any]:
+    """A key as it is in force, and what the database knows of how it came to be."""
+    return {
+        **described(key),
+        "id": key.name,
+        "object": "key",
+        "createdAt": None if there is None else _time(there.created_us),
+        "createdBy": None if there is None else there.created_by,
+        "maker": None if there is None else there.maker,
+    }
+
+
+def _bound(who: Key, keys: int) -> None:
+    if keys >= MOST_KEYS:
+        raise delegation.DeniedError(f"Your owner has {keys} keys: revoke some, or ask an admin for more.")
+    if len(who.makers) >= DEEPEST:
+        raise delegation.DeniedError(
+            "Your key was made with a key that was made with a key: ask for another."
+        )
 
 
 def _new_secret() -> tuple[str, str]:
@@ -185,5 +205,9 @@ def _new_secret() -> tuple[str, str]:
     return plain, sha256(plain.encode()).hexdigest()
 
 
-def _shown(spec: APIKeySpec) -> dict[str, Any]:
+def _written(spec: APIKeySpec) -> dict[str, Any]:
     return spec.model_dump(mode="json", by_alias=True, exclude_none=True, exclude_defaults=True)
+
+
+def _time(us: int) -> str:
+    return datetime.fromtimestamp(us / 1_000_000, UTC).isoformat(timespec="seconds")

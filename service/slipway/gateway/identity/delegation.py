@@ -45,6 +45,7 @@ def filled(actor: Key, spec: APIKeySpec) -> APIKeySpec:
             "limits": both,
             "model_limits": spec.model_limits or actor.model_limits,
             "models": actor.models if "models" not in spec.model_fields_set else spec.models,
+            "priority": actor.priority if "priority" not in spec.model_fields_set else spec.priority,
             "expires_at": spec.expires_at or actor.ends,
         }
     )
@@ -67,6 +68,40 @@ def check(actor: Key, spec: APIKeySpec) -> None:
         raise DeniedError(f"Your key's priority is {actor.priority}; it cannot hand on more.", "priority")
     if actor.ends is not None and (spec.expires_at is None or spec.expires_at > actor.ends):
         raise DeniedError(f"Your key ends at {actor.ends.isoformat()}; set an end no later.", "expiresAt")
+
+
+def within(maker: Key | None, spec: APIKeySpec) -> bool:
+    """Whether a key of `spec` may do no more than its maker; None is one that is gone."""
+    if maker is None:
+        return False
+    try:
+        check(maker, spec)
+    except DeniedError:
+        return False
+    return True
+
+
+def bounded(maker: Key | None, spec: APIKeySpec) -> APIKeySpec:
+    """What is in force of a key that a member made: no more than its maker may now; None is one that is gone.
+
+    Limits are not made smaller here: what the key uses counts for its makers too (`Key.makers`).
+    """
+    if maker is None or maker.owner != spec.owner:
+        return spec.model_copy(update={"disabled": True})
+    ends = [end for end in (maker.ends, spec.expires_at) if end is not None]
+    changed: dict[str, object] = {
+        "expires_at": min(ends, default=None),
+        "disabled": spec.disabled or maker.disabled,
+    }
+    if maker.role != "admin":
+        both = [glob for glob in spec.models if covered(glob, maker.models)]
+        both += [glob for glob in maker.models if covered(glob, spec.models)]
+        changed |= {
+            "models": tuple(dict.fromkeys(both)),
+            "role": "member",
+            "priority": min(spec.priority, maker.priority, key=lambda each: _RANK[each]),
+        }
+    return spec.model_copy(update=changed)
 
 
 def covered(glob: str, by: Iterable[str]) -> bool:

@@ -1,47 +1,41 @@
 """Sign-in by OpenID Connect: a JWT instead of a key, checked against the provider's published keys.
 
-Only signatures of a public key are taken, by an allow-list of algorithms, so that neither `none` nor a
-provider's public key used as a shared secret passes. A token that was checked is remembered by its hash, so
-that the next request costs a look in a dictionary.
+A token that was checked is remembered by the hash of all of it, so that the next request costs a look in a
+dictionary; what its owner may is looked up anew whenever owners change, and all tokens are forgotten when the
+provider's keys do.
 """
 
 import asyncio
-import json
 import re
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from hashlib import sha256
 from typing import Any
-from urllib.error import HTTPError
-from urllib.parse import urlsplit
-from urllib.request import HTTPRedirectHandler, Request, build_opener
 
 import jwt
 
 from slipway.gateway.auth import Key
 from slipway.gateway.catalog import Catalog
 from slipway.gateway.errors import APIError, invalid_api_key
+from slipway.gateway.identity.provider import ALGORITHMS, Provider, ProviderError, fetch
 from slipway.gateway.logs import JSONLog
 from slipway.gateway.settings import GatewaySettings
 from slipway.objects import APIKeySpec, Owner, Role
 
-ALGORITHMS = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
 LONGEST = 8192
 """Bytes of a token."""
 REMEMBERED = 10_000
 """Tokens that were checked."""
 PAUSE = 10.0
 """Seconds between two fetches of the keys that unknown key ids may cause."""
-FRESH = 3600.0
-"""Seconds after which the keys are fetched again anyway."""
-_LARGEST = 1_048_576
+FRESH = 900.0
+"""Seconds after which the keys are fetched again anyway: one that was withdrawn counts no longer."""
 _SUBJECT = re.compile(r"[A-Za-z0-9][A-Za-z0-9@._+:/=|-]{0,199}")
-_LOOPBACK = ("127.0.0.1", "localhost", "::1")
-
-
-class ProviderError(Exception):
-    """The provider cannot be asked, or says what cannot be used."""
+_TYPES = ("jwt", "at+jwt", "application/at+jwt")
+"""What a token may call itself: a notice of a logout, say, is signed by the same keys and is none."""
+PREFIX = "oidc:"
+"""Before the names of people, which no key's name can begin with."""
 
 
 def unknown_person(subject: str) -> APIError:
@@ -55,21 +49,24 @@ def unknown_person(subject: str) -> APIError:
     )
 
 
-@dataclass(slots=True)
-class Provider:
-    """What a provider publishes: its endpoints and its keys by their ids."""
+@dataclass(frozen=True, slots=True)
+class Person:
+    """What a token says, as far as it matters here."""
 
-    issuer: str
-    authorization_endpoint: str = ""
-    token_endpoint: str = ""
-    keys: dict[str, jwt.PyJWK] = field(default_factory=dict)
+    subject: str
+    ends: float
+    """Seconds since 1970."""
+    owner: str | None
+    """The owner that the provider names."""
+    admin: bool
+    """The provider makes it one."""
 
 
 @dataclass(slots=True)
 class _Checked:
     """A token that was good, and whose it was by the owners of that time."""
 
-    claims: dict[str, Any]
+    person: Person
     owners: Mapping[str, Owner]
     key: Key
 
@@ -97,157 +94,139 @@ class OIDC:
     def remembered(self, token: bytes) -> Key | None:
         """Whose token it is, if it was checked before and has not ended. Raises APIError 401."""
         checked = self._checked.get(sha256(token).digest())
-        if checked is None or checked.claims["exp"] <= self.wall():
+        if checked is None or checked.person.ends <= self.wall():
             return None
-        if checked.owners is not self.catalog.snapshot.owners:
-            checked.key, checked.owners = self._key(checked.claims), self.catalog.snapshot.owners
+        owners = self.catalog.snapshot.owners
+        if checked.owners is not owners:
+            checked.key, checked.owners = self._key(checked.person, owners), owners
         return checked.key
 
     async def check(self, token: bytes) -> Key:
         """Whose token it is. Raises APIError 401."""
-        if len(token) > LONGEST:
-            raise invalid_api_key()
-        try:
-            header = jwt.get_unverified_header(token)
-        except jwt.PyJWTError:
-            raise invalid_api_key() from None
-        algorithm, kid = header.get("alg"), header.get("kid")
-        if algorithm not in ALGORITHMS or not isinstance(kid, str):
-            raise invalid_api_key()
-        key = self._known(kid)
-        if key is None and self.clock() - self._fetched >= PAUSE:
-            await self._fetch()
-            key = self._known(kid)
-        if key is None or key.algorithm_name != algorithm:
-            raise invalid_api_key()
+        algorithm, key = await self._signed_with(token)
+        provider = self.provider
+        assert provider is not None  # noqa: S101 - a key of it was found
         try:
             claims: dict[str, Any] = jwt.decode(
                 token,
                 key.key,
                 algorithms=[algorithm],
                 audience=self.settings.oidc_audience or self.settings.oidc_client_id,
-                issuer=self.settings.oidc_issuer,
+                issuer=provider.issuer,
                 leeway=self.settings.oidc_leeway,
                 options={"require": ["exp", "iss", "aud"], "verify_iat": False},
             )
-        except jwt.PyJWTError:
+            person = self._person(claims)
+        except (jwt.PyJWTError, ValueError, TypeError, ArithmeticError, RecursionError):
             raise invalid_api_key() from None
-        found = self._key(claims)
-        self._checked[sha256(token).digest()] = _Checked(claims, self.catalog.snapshot.owners, found)
+        owners = self.catalog.snapshot.owners
+        found = self._key(person, owners)
+        self._checked[sha256(token).digest()] = _Checked(person, owners, found)
         while len(self._checked) > REMEMBERED:
             self._checked.popitem(last=False)
         return found
 
-    def person(self, name: str) -> Key | None:
-        """Somebody who signed in before, for work in their absence; None if no owner names them."""
-        subject = name.removeprefix("oidc:")
-        owner = self._owner_of(subject)
-        return None if owner is None else self._made(subject, owner.owner_name, owner, owner.spec.role)
+    def person(self, name: str, owner: str, owners: Mapping[str, Owner]) -> Key | None:
+        """Somebody who is not here now, as this owner; None if nobody signs in so any more.
+
+        Of people whom no owner lists only the provider knows: where they are let in, they stay who they were.
+        """
+        subject = name.removeprefix(PREFIX)
+        listed = _listing(subject, owners)
+        if listed is not None:
+            role = listed.spec.role
+            return _made(subject, owner, listed, role) if listed.owner_name == owner else None
+        if self.settings.oidc_owner_claim or self.settings.oidc_accept_unlisted:
+            there = owners.get(owner)
+            return _made(subject, owner, there, there.spec.role if there is not None else "member")
+        return None
+
+    async def _signed_with(self, token: bytes) -> tuple[str, jwt.PyJWK]:
+        """The algorithm and the provider's key that a token says it is signed with. Raises APIError 401."""
+        if len(token) > LONGEST:
+            raise invalid_api_key()
+        try:
+            header = jwt.get_unverified_header(token)
+        except (jwt.PyJWTError, ValueError, TypeError, RecursionError):
+            raise invalid_api_key() from None
+        algorithm, kid, kind = header.get("alg"), header.get("kid"), header.get("typ", "JWT")
+        if algorithm not in ALGORITHMS or not isinstance(kid, str):
+            raise invalid_api_key()
+        if not isinstance(kind, str) or kind.lower() not in _TYPES:
+            raise invalid_api_key()
+        key = self._known(kid)
+        if key is None and (self._fetching is not None or self.clock() - self._fetched >= PAUSE):
+            await self._fetch()
+            key = self._known(kid)
+        if key is None or key.algorithm_name != algorithm:
+            raise invalid_api_key()
+        return algorithm, key
 
     def _known(self, kid: str) -> jwt.PyJWK | None:
         return self.provider.keys.get(kid) if self.provider is not None else None
 
-    def _key(self, claims: dict[str, Any]) -> Key:
+    def _person(self, claims: Mapping[str, Any]) -> Person:
+        """Read claims. Raises APIError 401, ValueError, TypeError."""
         settings = self.settings
         subject = claims.get(settings.oidc_subject_claim)
         if not isinstance(subject, str) or not _SUBJECT.fullmatch(subject):
             raise invalid_api_key()
-        if settings.oidc_subject_claim == "email" and claims.get("email_verified") is False:
-            raise invalid_api_key()
-        owner = self._owner_of(subject)
-        name = owner.owner_name if owner is not None else None
-        if owner is None and settings.oidc_owner_claim:
-            claimed = claims.get(settings.oidc_owner_claim)
-            if isinstance(claimed, str) and 0 < len(claimed) <= 253:
-                name, owner = claimed, self.catalog.snapshot.owners.get(claimed)
-        if owner is None and name is None and settings.oidc_accept_unlisted:
-            name = subject
-        if name is None:
-            raise unknown_person(subject)
+        if settings.oidc_subject_claim == "email" and claims.get("email_verified") is not True:
+            raise invalid_api_key()  # Elsewhere people write into it what they like.
+        owner = claims.get(settings.oidc_owner_claim) if settings.oidc_owner_claim else None
+        usable = isinstance(owner, str) and 0 < len(owner) <= 253 and owner.isprintable()
+        said = claims.get(settings.oidc_role_claim) if settings.oidc_role_claim else None
+        roles = said if isinstance(said, list) else [said]
+        admin = any(isinstance(each, str) and each in settings.oidc_admin_values for each in roles)
+        return Person(subject, float(claims["exp"]), owner if usable else None, admin)
+
+    def _key(self, person: Person, owners: Mapping[str, Owner]) -> Key:
+        """What somebody may. Raises APIError 401."""
+        owner = _listing(person.subject, owners)
+        if owner is not None:
+            name = owner.owner_name
+        elif person.owner is not None:
+            name, owner = person.owner, owners.get(person.owner)
+        elif self.settings.oidc_accept_unlisted:
+            # Not the subject alone: it could be the name of an owner that this person is none of.
+            name = PREFIX + person.subject
+            owner = owners.get(name)
+        else:
+            raise unknown_person(person.subject)
         role: Role = owner.spec.role if owner is not None else "member"
-        if settings.oidc_role_claim:
-            said = claims.get(settings.oidc_role_claim)
-            roles = said if isinstance(said, list) else [said]
-            if any(each in settings.oidc_admin_values for each in roles if isinstance(each, str)):
-                role = "admin"
-        return self._made(subject, name, owner, role)
-
-    def _owner_of(self, subject: str) -> Owner | None:
-        owners = self.catalog.snapshot.owners.values()
-        return next((owner for owner in owners if subject in owner.spec.subjects), None)
-
-    @staticmethod
-    def _made(subject: str, name: str, owner: Owner | None, role: Role) -> Key:
-        spec = APIKeySpec(
-            owner=name,
-            role=role,
-            models=owner.spec.models if owner is not None else ("*",),
-            priority=owner.spec.priority if owner is not None else "normal",
-        )
-        return Key.made(f"oidc:{subject}", spec, "", kind="oidc")
+        return _made(person.subject, name, owner, "admin" if person.admin else role)
 
     async def _fetch(self) -> None:
         """Fetch the provider's description and keys, once at a time; what was known stays if that fails."""
-        if self._fetching is None or self._fetching.done():
+        if self._fetching is None:
             self._fetched = self.clock()
             self._fetching = asyncio.create_task(self._fetch_now())
         await asyncio.shield(self._fetching)
 
     async def _fetch_now(self) -> None:
+        settings = self.settings
         try:
-            self.provider = await asyncio.to_thread(fetch, self.settings)
+            provider = await asyncio.to_thread(fetch, settings.oidc_issuer, settings.oidc_jwks_url)
         except ProviderError as error:
             self.log.write("warning", "oidc", str(error))
+        else:
+            if self.provider is not None and self.provider.published != provider.published:
+                self._checked.clear()
+            self.provider = provider
+        finally:
+            self._fetching = None
 
 
-def fetch(settings: GatewaySettings) -> Provider:
-    """What the provider publishes. Raises ProviderError with a sentence."""
-    issuer = settings.oidc_issuer.rstrip("/")
-    described = _get(f"{issuer}/.well-known/openid-configuration")
-    if described.get("issuer", "").rstrip("/") != issuer:
-        raise ProviderError(
-            f"The provider calls itself {described.get('issuer')!r}, not {settings.oidc_issuer!r}."
-        )
-    document = _get(settings.oidc_jwks_url or str(described.get("jwks_uri")))
-    keys: dict[str, jwt.PyJWK] = {}
-    for each in document.get("keys", ()):
-        if (
-            not isinstance(each, dict)
-            or not isinstance(each.get("kid"), str)
-            or each.get("use", "sig") != "sig"
-        ):
-            continue
-        try:
-            key = jwt.PyJWK(each)
-        except jwt.PyJWTError:
-            continue
-        if key.algorithm_name in ALGORITHMS:
-            keys[each["kid"]] = key
-    if not keys:
-        raise ProviderError("The provider publishes no key that can be used.")
-    return Provider(
-        issuer,
-        str(described.get("authorization_endpoint", "")),
-        str(described.get("token_endpoint", "")),
-        keys,
+def _listing(subject: str, owners: Mapping[str, Owner]) -> Owner | None:
+    """The owner that names somebody."""
+    return next((owner for owner in owners.values() if subject in owner.spec.subjects), None)
+
+
+def _made(subject: str, name: str, owner: Owner | None, role: Role) -> Key:
+    spec = APIKeySpec(
+        owner=name,
+        role=role,
+        models=owner.spec.models if owner is not None else ("*",),
+        priority=owner.spec.priority if owner is not None else "normal",
     )
-
-
-class _NoRedirects(HTTPRedirectHandler):
-    def redirect_request(self, *_: Any, **__: Any) -> None:
-        return None
-
-
-def _get(url: str) -> dict[str, Any]:
-    parts = urlsplit(url)
-    if parts.scheme != "https" and not (parts.scheme == "http" and parts.hostname in _LOOPBACK):
-        raise ProviderError(f"{url} is not an https address.")
-    try:
-        with build_opener(_NoRedirects).open(Request(url), timeout=5) as answer:  # noqa: S310 - checked above
-            data = answer.read(_LARGEST + 1)
-        document = json.loads(data) if len(data) <= _LARGEST else None
-    except (OSError, ValueError, HTTPError) as error:
-        raise ProviderError(f"{url} cannot be read: {error}.") from None
-    if not isinstance(document, dict):
-        raise ProviderError(f"{url} does not hold a JSON object.")
-    return document
+    return Key.made(PREFIX + subject, spec, "", kind="oidc")

@@ -1,4 +1,8 @@
-"""Keys and owners in the database: made, changed, rotated, revoked. Every change raises the counter."""
+"""Keys and owners in the database: made, changed, rotated, revoked.
+
+A change begins by raising the counter, which makes changes of all gateways wait for each other; and it is
+made by the state of things that the counter stood for, or not at all (`begin`).
+"""
 
 from dataclasses import dataclass
 from typing import Any
@@ -10,6 +14,10 @@ from sqlalchemy.exc import IntegrityError
 from slipway.gateway.errors import APIError
 from slipway.gateway.identity.tables import api_keys, changes, owners
 from slipway.objects import APIKeySpec, OwnerSpec
+
+
+class StaleError(Exception):
+    """Something has changed since what a change is made by was read."""
 
 
 def no_such_key(name: str) -> APIError:
@@ -42,6 +50,8 @@ class Kept:
     previous_until_us: int | None
     created_us: int
     created_by: str
+    maker: str | None
+    """The member whose key made it, and bounds what it may: a key's name, or `oidc:` and a person's."""
 
 
 def counter(connection: Connection) -> int:
@@ -49,9 +59,11 @@ def counter(connection: Connection) -> int:
     return int(connection.scalar(select(changes.c.counter).where(changes.c.id == 1)) or 0)
 
 
-def touch(connection: Connection) -> None:
-    """Tell all gateways that something has changed."""
+def begin(connection: Connection, seen: int) -> None:
+    """Begin a change by what was there when the counter stood at `seen`. Raises StaleError."""
     connection.execute(update(changes).where(changes.c.id == 1).values(counter=changes.c.counter + 1))
+    if counter(connection) != seen + 1:
+        raise StaleError
 
 
 def all_keys(connection: Connection) -> list[Kept]:
@@ -59,59 +71,49 @@ def all_keys(connection: Connection) -> list[Kept]:
     return [_kept(row) for row in connection.execute(select(api_keys).order_by(api_keys.c.name))]
 
 
-def key_named(connection: Connection, name: str) -> Kept | None:
-    """One key."""
-    row = connection.execute(select(api_keys).where(api_keys.c.name == name)).first()
-    return None if row is None else _kept(row)
-
-
-def add_key(connection: Connection, name: str, spec: APIKeySpec, key_hash: str, now_us: int, by: str) -> None:
+def add_key(connection: Connection, kept: Kept) -> None:
     """Make a key. Raises APIError 409."""
-    if key_named(connection, name) is not None:
-        raise name_taken("key", name)
     try:
         connection.execute(
             insert(api_keys).values(
-                name=name,
-                owner=spec.owner,
-                spec=_json(spec),
-                key_hash=key_hash,
-                created_us=now_us,
-                created_by=by,
+                name=kept.name,
+                owner=kept.spec.owner,
+                spec=_json(kept.spec),
+                key_hash=kept.key_hash,
+                created_us=kept.created_us,
+                created_by=kept.created_by,
+                maker=kept.maker,
             )
         )
     except IntegrityError:
-        raise name_taken("key", name) from None
-    touch(connection)
+        raise name_taken("key", kept.name) from None
 
 
-def change_key(connection: Connection, name: str, spec: APIKeySpec) -> None:
-    """Give a key another spec."""
-    connection.execute(
-        update(api_keys).where(api_keys.c.name == name).values(spec=_json(spec), owner=spec.owner)
-    )
-    touch(connection)
+def change_key(connection: Connection, name: str, spec: APIKeySpec, maker: str | None) -> None:
+    """Give a key another spec, and say who bounds it."""
+    values = {"spec": _json(spec), "owner": spec.owner, "maker": maker}
+    connection.execute(update(api_keys).where(api_keys.c.name == name).values(values))
 
 
 def rotate_key(connection: Connection, name: str, key_hash: str, until_us: int) -> None:
-    """Give a key another secret; the one before works until then."""
+    """Give a key another secret; the one before works until then, and none before that."""
     connection.execute(
         update(api_keys)
         .where(api_keys.c.name == name)
         .values(previous_hash=api_keys.c.key_hash, previous_until_us=until_us, key_hash=key_hash)
     )
-    touch(connection)
 
 
 def revoke_key(connection: Connection, name: str) -> list[str]:
-    """Remove a key and all that were made with it; their names."""
+    """Remove a key and all that members made with it; their names."""
     gone, found = [], [name]
     while found:
         each = found.pop()
         gone.append(each)
-        found += connection.scalars(select(api_keys.c.name).where(api_keys.c.created_by == each)).all()
+        found += connection.scalars(
+            select(api_keys.c.name).where(api_keys.c.maker == each).order_by(api_keys.c.name)
+        ).all()
         connection.execute(delete(api_keys).where(api_keys.c.name == each))
-    touch(connection)
     return gone
 
 
@@ -121,27 +123,24 @@ def all_owners(connection: Connection) -> dict[str, OwnerSpec]:
     return {row.name: OwnerSpec.model_validate(orjson.loads(row.spec)) for row in rows}
 
 
-def put_owner(connection: Connection, name: str, spec: OwnerSpec, now_us: int, by: str, *, new: bool) -> None:
-    """Make or change an owner. Raises APIError 404 or 409."""
-    there = connection.scalar(select(owners.c.name).where(owners.c.name == name)) is not None
-    if new and there:
-        raise name_taken("owner", name)
-    if not new and not there:
-        raise no_such_owner(name)
-    if new:
+def add_owner(connection: Connection, name: str, spec: OwnerSpec, now_us: int, by: str) -> None:
+    """Make an owner. Raises APIError 409."""
+    try:
         connection.execute(
             insert(owners).values(name=name, spec=_json(spec), created_us=now_us, created_by=by)
         )
-    else:
-        connection.execute(update(owners).where(owners.c.name == name).values(spec=_json(spec)))
-    touch(connection)
+    except IntegrityError:
+        raise name_taken("owner", name) from None
+
+
+def change_owner(connection: Connection, name: str, spec: OwnerSpec) -> None:
+    """Give an owner another spec."""
+    connection.execute(update(owners).where(owners.c.name == name).values(spec=_json(spec)))
 
 
 def remove_owner(connection: Connection, name: str) -> None:
-    """Remove an owner; its keys stay, without its limits. Raises APIError 404."""
-    if not connection.execute(delete(owners).where(owners.c.name == name)).rowcount:
-        raise no_such_owner(name)
-    touch(connection)
+    """Remove an owner; its keys stay, without its limits."""
+    connection.execute(delete(owners).where(owners.c.name == name))
 
 
 def _json(spec: APIKeySpec | OwnerSpec) -> str:
@@ -157,4 +156,5 @@ def _kept(row: Row[Any]) -> Kept:
         row.previous_until_us,
         row.created_us,
         row.created_by,
+        row.maker,
     )

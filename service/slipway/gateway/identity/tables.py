@@ -15,6 +15,7 @@ api_keys = Table(
     Column("previous_until_us", BigInteger, nullable=True),
     Column("created_us", BigInteger, nullable=False),
     Column("created_by", String(253), nullable=False),
+    Column("maker", String(253), nullable=True, index=True),  # The member whose key made it, and bounds it.
 )
 
 owners = Table(

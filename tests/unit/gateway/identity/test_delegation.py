@@ -1,4 +1,4 @@
-"""A key can make none that may do more than itself: tried against what each field means, not how it is checked."""
+"""A key can make none that may do more than itself: tried against what each field means."""
 
 from datetime import UTC, datetime, timedelta
 from fnmatch import fnmatchcase
@@ -84,13 +84,7 @@ def test_globs_that_people_write(inner: str, outer: list[str], expected: bool) -
 @given(specs, specs)
 def test_what_is_let_through_may_do_no_more_than_who_asked(own: APIKeySpec, wanted: APIKeySpec) -> None:
     actor = key(own)
-    try:
-        delegation.check(actor, wanted)
-    except DeniedError as error:
-        assert error.status == 403
-        assert error.param
-        return
-    if actor.role == "admin":
+    if not delegation.within(actor, wanted) or actor.role == "admin":
         return
     assert (wanted.owner, wanted.role) == (own.owner, "member")
     assert RANK[wanted.priority] <= RANK[own.priority]
@@ -105,6 +99,33 @@ def test_what_is_let_through_may_do_no_more_than_who_asked(own: APIKeySpec, want
             of_made = first(wanted.model_limits, name)
             assert of_made is not None
             assert_within(of_own, of_made)
+
+
+@given(specs, specs)
+def test_what_is_in_force_follows_the_maker_of_now(now: APIKeySpec, made: APIKeySpec) -> None:
+    """Whatever becomes of a maker: the key may do no more than it, and no more than it could."""
+    maker, held = key(now), delegation.bounded(key(now), made)
+    child = key(held)
+    assert held.disabled or maker.owner == held.owner
+    if child.disabled:
+        return
+    assert not maker.disabled
+    assert RANK[child.priority] <= RANK[made.priority]
+    for end in (now.expires_at, made.expires_at):
+        assert end is None or (held.expires_at is not None and held.expires_at <= end)
+    before = key(made)
+    for name in NAMES:
+        assert not child.allows(name) or before.allows(name)
+    if maker.role == "member":
+        assert held.role == "member"
+        assert RANK[child.priority] <= RANK[maker.priority]
+        assert all(maker.allows(name) for name in NAMES if child.allows(name))
+
+
+@given(specs)
+def test_a_key_whose_maker_is_gone_is_in_force_no_more(made: APIKeySpec) -> None:
+    assert delegation.bounded(None, made).disabled
+    assert not delegation.within(None, made)
 
 
 def first(entries: tuple[ModelLimits, ...], name: str) -> ModelLimits | None:

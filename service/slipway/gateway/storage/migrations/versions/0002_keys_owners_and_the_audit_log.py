@@ -19,10 +19,12 @@ def upgrade() -> None:
         sa.Column("previous_until_us", sa.BigInteger, nullable=True),
         sa.Column("created_us", sa.BigInteger, nullable=False),
         sa.Column("created_by", sa.String(253), nullable=False),
+        sa.Column("maker", sa.String(253), nullable=True),
         sa.PrimaryKeyConstraint("name", name="pk_api_keys"),
         sa.UniqueConstraint("key_hash", name="uq_api_keys_key_hash"),
     )
     op.create_index("ix_api_keys_owner", "api_keys", ["owner"])
+    op.create_index("ix_api_keys_maker", "api_keys", ["maker"])
     op.create_table(
         "owners",
         sa.Column("name", sa.String(253), nullable=False),
