@@ -4,10 +4,12 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from hypothesis import strategies as st
 
+from slipway.gateway.errors import APIError
 from slipway.gateway.limits import LimitStore, Rates, Reservation, Subject
-from slipway.gateway.limits.contract import LIMITS, PERIODS
+from slipway.gateway.limits.contract import LIMITS, PERIODS, Seed
 
 BEGIN = datetime(2024, 2, 28, 23, 58, 20, tzinfo=UTC).timestamp()
 """A minute and a half before a leap day."""
@@ -182,10 +184,25 @@ async def tells_when_it_fits(make: Make, asked: tuple[Subject, ...], script: lis
             return
 
 
-async def seeds_once(make_seeded: Callable[[Clock, dict[str, int]], Awaitable[LimitStore]]) -> None:
+def counting_seed(asked: dict[str, int]) -> Seed:
+    """(50, 500) always, counted under `seeds`; as if the database were away where there is `away`."""
+
+    async def seed(subject: Subject, period: str, now: float) -> tuple[int, int]:
+        if "away" in asked:
+            raise APIError(503, "database_unavailable", "The database is away.")
+        asked["seeds"] += 1
+        return 50, 500
+
+    return seed
+
+
+MakeSeeded = Callable[[Clock, Seed], Awaitable[LimitStore]]
+
+
+async def seeds_once(make_seeded: MakeSeeded) -> None:
     """Calendar counters begin with what is recorded, each period once."""
     clock, asked = Clock(), {"seeds": 0}
-    store = await make_seeded(clock, asked)
+    store = await make_seeded(clock, counting_seed(asked))
     subject = Subject(KEY, "key", "k", Rates(tokens_day=100, day=1000))
     for expected in (60, 70):
         decision = await store.reserve((subject,), 10, 1)
@@ -196,3 +213,24 @@ async def seeds_once(make_seeded: Callable[[Clock, dict[str, int]], Awaitable[Li
     clock.advance(timedelta(days=1).total_seconds())
     await store.reserve((subject,), 10, 1)
     assert asked["seeds"] == 4
+
+
+async def goes_on_without_records(make_seeded: MakeSeeded) -> None:
+    """Where records cannot be read, a counter that was there all along begins with 0; another is refused."""
+    clock, asked = Clock(), {"seeds": 0}
+    store = await make_seeded(clock, counting_seed(asked))
+    day = Subject(KEY, "key", "k", Rates(day=1000))
+    month = Subject(KEY, "key", "k", Rates(day=1000, month=1000))
+    await store.reserve((day,), 10, 1)
+    asked["away"] = 1
+    clock.advance(timedelta(days=1).total_seconds())
+    assert (await store.reserve((day,), 10, 7)).reservation is not None
+    assert [level.used for level in await store.levels((day,))] == [7]
+    with pytest.raises(APIError):
+        await store.reserve((month,), 10, 1)
+    clock.advance(timedelta(days=2).total_seconds())
+    with pytest.raises(APIError):
+        await store.reserve((day,), 10, 1)
+    del asked["away"]
+    assert (await store.reserve((month,), 10, 1)).reservation is not None
+    assert [level.used for level in await store.levels((month,))] == [501, 501]

@@ -136,6 +136,18 @@ async def test_what_is_recorded_counts_again_when_redis_has_forgotten(redis: Red
         assert (await counts(store))[3:] == [50, 500, 600, 700]
 
 
+async def test_where_nothing_is_recorded_counters_begin_with_what_was_used_meanwhile(redis: Redis) -> None:
+    async with store_on(redis, timeout=0.2) as store:
+        before = await taken(store)
+        redis.kill()
+        await until(lambda: not store.connection.up)
+        store.settle(await taken(store), 7, 8)
+        redis.start()
+        await become(store, [0, 0, 1, 7, 8, 8, 8])
+        store.settle(before, 1, 2)
+        await become(store, [1, 1, 0, 8, 10, 10, 10])
+
+
 async def test_without_redis_budgets_begin_with_what_is_recorded(redis: Redis) -> None:
     """Each time that it is away, as other gateways have spent meanwhile."""
     spent = 95

@@ -13,7 +13,7 @@ from integration.limits.properties import KEY, Clock, Step
 from integration.limits.stores import TestStore, commands_of, store_on, until, used
 from integration.redis_server import Redis
 from slipway.gateway.errors import APIError
-from slipway.gateway.limits import LimitStore, Rates, Subject
+from slipway.gateway.limits import LimitStore, Rates, Seed, Subject
 
 
 async def on_one_connection(
@@ -48,31 +48,20 @@ def test_a_refused_call_fits_exactly_when_it_was_told(
     )
 
 
-async def test_calendar_counters_begin_with_what_is_recorded(shared_redis: Redis) -> None:
-    asked = {"seeds": 0}
+@pytest.mark.parametrize("holds", [properties.seeds_once, properties.goes_on_without_records])
+async def test_calendar_counters_begin_with_what_is_recorded(
+    shared_redis: Redis, holds: Callable[[properties.MakeSeeded], Coroutine[Any, Any, None]]
+) -> None:
+    async with store_on(shared_redis, Clock()) as store:
+        assert isinstance(store, TestStore)
 
-    async def seed(subject: Subject, period: str, now: float) -> tuple[int, int]:
-        asked["seeds"] += 1
-        return 50, 500
-
-    clock = Clock()
-    async with store_on(shared_redis, clock, seed=seed) as store:
-
-        async def make_seeded(made: Clock, counts: dict[str, int]) -> LimitStore:
-            assert isinstance(store, TestStore)
-            store.test_clock = store.wall = made
-            asked.clear()
-            counts.setdefault("seeds", 0)
-            nonlocal_counts = counts
-
-            async def counting(subject: Subject, period: str, now: float) -> tuple[int, int]:
-                nonlocal_counts["seeds"] += 1
-                return 50, 500
-
-            store.seed = counting
+        async def make_seeded(clock: Clock, seed: Seed) -> LimitStore:
+            store.test_clock = store.wall = clock
+            store.commands = commands_of(None, 1e8, clock, seeded=True)
+            store.seed = seed
             return store
 
-        await properties.seeds_once(make_seeded)
+        await holds(make_seeded)
 
 
 N = 40

@@ -87,9 +87,9 @@ class Commands:
         cost: int,
         *,
         take: bool = True,
-        seeds: list[tuple[int, ...]] | None = None,
+        seeds: list[tuple[int | str, ...]] | None = None,
     ) -> bytes:
-        """Take, or look. `seeds`, by subject: what the counters that are missing begin with."""
+        """Take, or look. `seeds`, by subject: what missing counters begin with (see the script)."""
         count = len(subjects)
         written = [self._of(subject) for subject in subjects]
         unseeded = _EMPTY * 4 if self.seeded else part(0) * 4

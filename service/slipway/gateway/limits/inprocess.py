@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass, field
 
+from slipway.gateway.errors import APIError
 from slipway.gateway.limits.contract import (
     LIMITS,
     PARALLEL_RETRY,
@@ -165,7 +166,12 @@ class InProcessLimits:
                 number = getattr(periods, each.period)
                 if account.counted.get(each.limit, (-1, 0))[0] >= number:
                     continue
-                tokens, cost = await self.seed(subject, each.period, wall)
+                try:
+                    tokens, cost = await self.seed(subject, each.period, wall)
+                except APIError:
+                    if account.counted.get(each.limit, (-1, 0))[0] != number - 1:
+                        raise
+                    tokens, cost = 0, 0  # It has counted all along, so nothing of this period is missing.
                 if account.counted.get(each.limit, (-1, 0))[0] < number:
                     account.counted[each.limit] = (number, tokens if each.by_tokens else cost)
         finally:

@@ -42,7 +42,8 @@ RESERVE = (
     + """
 -- KEYS: open reservations, then hash and set of each subject.
 -- ARGV: id, lease in ms, tokens, cost, take (1) or look (0), then of each subject the seven limits (-1: none)
--- and the four seeds of its calendar counters ('' where they were not asked for).
+-- and the four seeds of its calendar counters ('' where they were not asked for; '?' where nobody can tell:
+-- then a counter begins with 0 if that of the period before is there, as it has counted all along).
 -- Returns {code, second, micro, subject, limit, wait in us, then of each subject r, t, last second with
 -- requests, with tokens, in flight, and the four calendar counters}.
 -- Codes: 0 refused, 1 taken, 2 seeds missing, 3 the id is spent or taken already.
@@ -98,7 +99,8 @@ for n = 1, subjects do
         used[i] = tonumber(v[2 * i - 2]) or 0
       else
         local seed = ARGV[at + 4 + i]
-        if seed == '' then missing = true else used[i], seeded = tonumber(seed), true end
+        if seed == '?' and tonumber(v[2 * i - 1]) == period[i] - 1 then seed = '0' end
+        if tonumber(seed) then used[i], seeded = tonumber(seed), true else missing = true end
       end
     end
   end

@@ -57,6 +57,7 @@ _LOOKED_AT = 32
 """Subjects of one look: nobody's decision waits long for it."""
 _CALENDAR = 3
 """Limits before those of calendar periods."""
+_UNKNOWN: tuple[int | str, ...] = ("?",) * (len(LIMITS) - _CALENDAR)
 
 
 def unavailable() -> APIError:
@@ -194,9 +195,15 @@ class SharedLimits:
         """
         reply = await self._evaluate(self.commands.reserve(name, subjects, tokens, cost, take=take))
         while reply[0] == _SEEDS_MISSING:
-            seeds = [await self._seeds(subject, reply[1]) for subject in subjects]
+            failure: APIError | None = None
+            try:
+                seeds = [await self._seeds(subject, reply[1]) for subject in subjects]
+            except APIError as error:
+                failure, seeds = error, [_UNKNOWN] * len(subjects)
             packed = self.commands.reserve(name, subjects, tokens, cost, take=take, seeds=seeds)
             reply = await self._evaluate(packed)
+            if failure is not None and reply[0] == _SEEDS_MISSING:
+                raise failure
         return reply
 
     async def _evaluate(self, packed: bytes) -> list[int]:
@@ -214,8 +221,8 @@ class SharedLimits:
             raise StoreAwayError("the reservation is undone already")
         return reply
 
-    async def _seeds(self, subject: Subject, now: float) -> tuple[int, ...]:
-        found = [0] * (len(LIMITS) - _CALENDAR)
+    async def _seeds(self, subject: Subject, now: float) -> tuple[int | str, ...]:
+        found: list[int | str] = [0] * (len(LIMITS) - _CALENDAR)
         for each in subject.rates.calendar:
             tokens, cost = await self.seed(subject, each.period, now)
             found[LIMITS.index(each.limit) - _CALENDAR] = tokens if each.by_tokens else cost

@@ -1,11 +1,18 @@
 """The store of one process keeps what every store must."""
 
+import asyncio
+from collections.abc import Callable, Coroutine
+from typing import Any
+
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from integration.limits import properties
 from integration.limits.properties import KEY, Clock, Step
 from slipway.gateway.limits import InProcessLimits, LimitStore, Rates, Subject
+from slipway.gateway.limits.contract import Seed
+from slipway.gateway.limits.seeds import SharedSeed
 from slipway.gateway.limits.windows import Window
 
 
@@ -27,15 +34,55 @@ async def test_a_refused_call_fits_exactly_when_it_was_told(
     await properties.tells_when_it_fits(make, asked, script)
 
 
-async def test_calendar_counters_begin_with_what_is_recorded() -> None:
-    async def make_seeded(clock: Clock, asked: dict[str, int]) -> LimitStore:
-        async def seed(subject: Subject, period: str, now: float) -> tuple[int, int]:
-            asked["seeds"] += 1
-            return 50, 500
-
+@pytest.mark.parametrize("holds", [properties.seeds_once, properties.goes_on_without_records])
+async def test_calendar_counters_begin_with_what_is_recorded(
+    holds: Callable[[properties.MakeSeeded], Coroutine[Any, Any, None]],
+) -> None:
+    async def make_seeded(clock: Clock, seed: Seed) -> LimitStore:
         return InProcessLimits(clock, clock, seed)
 
-    await properties.seeds_once(make_seeded)
+    await holds(make_seeded)
+
+
+async def test_one_question_for_all_who_wait() -> None:
+    """However many requests a new day begins with; one whose client leaves does not end it for the others."""
+    asked, answered = 0, asyncio.Event()
+
+    async def seed(subject: Subject, period: str, now: float) -> tuple[int, int]:
+        nonlocal asked
+        asked += 1
+        await answered.wait()
+        return 0, 500
+
+    clock, subject = Clock(), Subject(KEY, "key", "k", Rates(day=1000))
+    store = InProcessLimits(clock, clock, SharedSeed(seed))
+    waiting = [asyncio.create_task(store.reserve((subject,), 0, 10)) for _ in range(60)]
+    await asyncio.sleep(0)
+    await asyncio.sleep(0)
+    waiting.pop(0).cancel()
+    await asyncio.sleep(0)
+    answered.set()
+    decisions = await asyncio.gather(*waiting)
+    assert sum(decision.reservation is not None for decision in decisions) == 50
+    assert asked == 1
+
+
+async def test_calendar_counters_that_are_forgotten_are_read_anew() -> None:
+    """What was open then counts in full when it ends."""
+    spent = 500
+
+    async def seed(subject: Subject, period: str, now: float) -> tuple[int, int]:
+        return 0, spent
+
+    clock, subject = Clock(), Subject(KEY, "key", "k", Rates(day=1000))
+    store = InProcessLimits(clock, clock, seed)
+    held = (await store.reserve((subject,), 0, 100)).reservation
+    assert held is not None
+    store.forget_periods()
+    spent = 700
+    assert [level.used for level in await store.levels((subject,))] == [700]
+    store.settle(held, 0, 30)
+    assert [level.used for level in await store.levels((subject,))] == [730]
 
 
 async def test_memory_is_bounded_by_what_still_counts() -> None:
