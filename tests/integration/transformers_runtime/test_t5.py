@@ -259,6 +259,7 @@ def test_the_key_is_asked_for(engine: Engine) -> None:
 
 def test_a_client_that_leaves_frees_its_place(engine: Engine) -> None:
     before = engine.metric("request_success_total", finished_reason="abort")
+    written = engine.metric("generation_tokens_total")
     for stream in (False, True):
         body = {"model": MODEL, "prompt": PROMPTS[0], "max_tokens": 256, "n": 32, "ignore_eos": True}
         data = json.dumps(body | {"temperature": 1, "stream": stream}).encode()
@@ -267,5 +268,6 @@ def test_a_client_that_leaves_frees_its_place(engine: Engine) -> None:
             client.sendall(f"{head}Content-Length: {len(data)}\r\n\r\n".encode() + data)
             until(lambda: engine.metric("num_requests_running") > 0, "it runs")
         until(lambda: engine.metric("num_requests_running") == 0, "its place is free")
-    assert engine.metric("request_success_total", finished_reason="abort") > before
+    assert engine.metric("request_success_total", finished_reason="abort") == before + 64
+    assert engine.metric("generation_tokens_total") - written < 2 * 32 * 256 / 2
     assert engine.post("/v1/completions", prompt=PROMPTS[0])["choices"][0]["text"]
