@@ -40,8 +40,6 @@ def listen(settings: GatewaySettings) -> socket.socket:
             listener.bind(address)
             # Who connects while the gateway still finds its feet waits, and is not refused.
             listener.listen(settings.backlog)
-            # Who connects while the gateway still finds its feet waits, and is not refused.
-            listener.listen(settings.backlog)
         except OSError:
             listener.close()
             raise
