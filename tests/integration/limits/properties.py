@@ -184,6 +184,41 @@ async def tells_when_it_fits(make: Make, asked: tuple[Subject, ...], script: lis
             return
 
 
+async def tells_when_a_period_ends(make: Make, begin: float, rates: Rates, seconds: int) -> None:
+    """A budget that is used up at `begin` is there again after so many seconds, and not before."""
+    clock = Clock(begin)
+    store, subject = await make(clock), (Subject(KEY, "key", "k", rates),)
+    assert (await store.reserve(subject, 0, 10)).reservation is not None
+    refused = (await store.reserve(subject, 0, 10)).refusal
+    assert refused is not None
+    assert round(refused.retry_after, 3) == seconds
+    clock.advance(seconds - 0.001)
+    assert (await store.reserve(subject, 0, 10)).reservation is None
+    clock.advance(0.001)
+    assert (await store.reserve(subject, 0, 10)).reservation is not None
+
+
+def at(text: str) -> float:
+    """Seconds since 1970 of a time in UTC."""
+    return datetime.fromisoformat(text).replace(tzinfo=UTC).timestamp()
+
+
+DAY = 86_400
+PERIOD_ENDS = [
+    (at("2024-02-28 12:00"), Rates(day=10), DAY // 2),
+    (at("2024-02-29 00:00"), Rates(day=10), DAY),
+    (at("2024-02-25 23:59:59"), Rates(week=10), 1),  # A Sunday.
+    (at("2024-02-26 00:00"), Rates(week=10), 7 * DAY),
+    (at("2024-12-30 12:00"), Rates(week=10), 6 * DAY + DAY // 2),
+    (at("2024-02-01 00:00"), Rates(month=10), 29 * DAY),
+    (at("2023-02-28 12:00"), Rates(month=10), DAY // 2),
+    (at("2024-12-31 23:59:00"), Rates(month=10), 60),
+    (at("2025-01-03 00:00"), Rates(month=10), 29 * DAY),
+    (at("2024-04-15 00:00"), Rates(month=10), 16 * DAY),
+]
+"""When, which budget, and how long until it is there again."""
+
+
 def counting_seed(asked: dict[str, int]) -> Seed:
     """(50, 500) always, counted under `seeds`; as if the database were away where there is `away`."""
 

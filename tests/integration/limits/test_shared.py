@@ -48,6 +48,15 @@ def test_a_refused_call_fits_exactly_when_it_was_told(
     )
 
 
+@pytest.mark.parametrize(("begin", "rates", "seconds"), properties.PERIOD_ENDS)
+async def test_a_budget_is_there_again_when_its_period_ends(
+    shared_redis: Redis, begin: float, rates: Rates, seconds: int
+) -> None:
+    await on_one_connection(
+        shared_redis, lambda make: properties.tells_when_a_period_ends(make, begin, rates, seconds)
+    )
+
+
 @pytest.mark.parametrize("holds", [properties.seeds_once, properties.goes_on_without_records])
 async def test_calendar_counters_begin_with_what_is_recorded(
     shared_redis: Redis, holds: Callable[[properties.MakeSeeded], Coroutine[Any, Any, None]]
