@@ -132,15 +132,14 @@ def first(entries: tuple[ModelLimits, ...], name: str) -> ModelLimits | None:
     return next((entry for entry in entries if fnmatchcase(name, entry.model)), None)
 
 
+def dollars(of: Limits, period: str) -> float | None:
+    amount: str | None = getattr(of.budget_usd, period)
+    return None if amount is None else float(amount)
+
+
 def assert_within(own: Limits, made: Limits) -> None:
     pairs = [(getattr(own, name), getattr(made, name)) for name in LIMITS]
-    pairs += [
-        tuple(
-            None if (value := getattr(each.budget_usd, name)) is None else float(value)
-            for each in (own, made)
-        )
-        for name in PERIODS
-    ]
+    pairs += [(dollars(own, name), dollars(made, name)) for name in PERIODS]
     for most, given_on in pairs:
         assert most is None or (given_on is not None and given_on <= most)
 
