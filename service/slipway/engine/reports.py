@@ -3,17 +3,23 @@
 import json
 import logging
 import sys
+import threading
 import time
 from datetime import UTC, datetime
 from typing import Any, TextIO
+
+
+WRITING = threading.RLock()
+"""Held for each line; a thread that ends the process holds it, so that its line stays the last."""
 
 
 def write(event: str, message: str, *, level: str = "info", to: TextIO | None = None, **fields: Any) -> None:
     """Write one line: `ts`, `level`, `event`, `message` and the given fields."""
     line = {"ts": _timestamp(time.time()), "level": level, "event": event, "message": message, **fields}
     stream = to or sys.stderr
-    stream.write(json.dumps(line, default=str) + "\n")
-    stream.flush()
+    with WRITING:
+        stream.write(json.dumps(line, default=str) + "\n")
+        stream.flush()
 
 
 def progress(

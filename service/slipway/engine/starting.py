@@ -46,7 +46,8 @@ class Fetch:
             for name, source in self._sources.items():
                 self._paths[name] = fetch(source, progress=_report).path
         except BaseException as error:
-            os._exit(fail(error))
+            with reports.WRITING:
+                os._exit(fail(error))
 
     def result(self) -> tuple[Path, dict[str, Path]]:
         """The folder of the model and those of the adapters by name."""

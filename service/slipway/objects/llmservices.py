@@ -45,13 +45,14 @@ class EngineSpec(Part):
     dtype: Literal["auto", "float32", "float16", "bfloat16"] = "auto"
     """Number format of weights and activations."""
     max_model_len: int | None = Field(default=None, ge=16)
-    """Longest prompt and answer together, in tokens; the model's own limit if left out."""
+    """Longest prompt and answer together, in tokens; the model's own limit if left out. Models that read
+    one text and write another (T5, BART) have it for each."""
     tensor_parallel: int = Field(default=1, ge=1)
     """GPUs that share each layer."""
     pipeline_parallel: int = Field(default=1, ge=1)
     """Groups of layers on devices of their own."""
     args: tuple[str, ...] = ()
-    """More flags for vLLM's server, as written on its command line."""
+    """More flags for the runtime: vLLM's as on its command line, or of Transformers (docs/engine.md)."""
     env: dict[str, str] = Field(default_factory=dict)
     """Environment variables of the engine."""
 

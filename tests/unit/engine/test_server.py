@@ -1,4 +1,4 @@
-"""Starts that cannot succeed: `slipway engine` as a process of its own, in an environment without its libraries."""
+"""Starts that cannot succeed: `slipway engine` as a process, in an environment without its libraries."""
 
 import json
 import subprocess

@@ -79,8 +79,11 @@ class GenerationRoutes:
         )
         self.waiting.put(asked.rows)
         if body.get("stream"):
-            return Events(lambda: asked.events(wording, options))
-        return as_json(await unless_left(request.receive, asked.whole(wording)))
+            return Events(lambda: asked.events(wording, options), asked.close)
+        try:
+            return as_json(await unless_left(request.receive, asked.whole(wording)))
+        finally:
+            asked.close()
 
     def sampling(self, body: Mapping[str, Any], choice: int) -> Sampling:
         """What the request asks for, and the model's own generation_config.json where it says nothing."""
@@ -132,6 +135,8 @@ class _Asked:
             for place, prompt in enumerate(prompts)
             for choice in range(choices)
         ]
+        self._left = set(range(len(self.rows)))
+        """Rows that have not ended."""
 
     @staticmethod
     def _decoder(tokenizer: Any) -> Callable[[list[int]], str]:
@@ -143,20 +148,21 @@ class _Asked:
 
     async def _read(self) -> AsyncGenerator[tuple[int, Piece], None]:
         """The pieces of all rows until each has ended. Raises RequestError if the engine failed."""
-        left = set(range(len(self.rows)))
-        try:
-            while left:
-                index, piece = await self._pieces.get()
-                if piece.error is not None:
-                    raise piece.error
-                if piece.finish_reason is not None:
-                    left.discard(index)
-                yield index, piece
-        finally:
-            for index in left:
-                self.rows[index].cancelled = True
-            if left:
-                self._metrics.finished["abort"].inc(len(left))
+        while self._left:
+            index, piece = await self._pieces.get()
+            if piece.error is not None:
+                self._left.discard(index)
+                raise piece.error
+            if piece.finish_reason is not None:
+                self._left.discard(index)
+            yield index, piece
+
+    def close(self) -> None:
+        """Let go of the rows that have not ended, as nobody waits for them; even if none was ever read."""
+        for index in self._left:
+            self.rows[index].cancelled = True
+        self._metrics.finished["abort"].inc(len(self._left))
+        self._left.clear()
 
     async def whole(self, wording: answers.Wording) -> dict[str, Any]:
         """The answer, all at once."""

@@ -66,17 +66,20 @@ async def _end(*tasks: "asyncio.Future[Any]") -> None:
 class Events(Response):
     """Server-sent events, each sent as soon as it is made."""
 
-    def __init__(self, events: Callable[[], AsyncGenerator[bytes, None]]) -> None:
-        """Send what `events` yields; it is closed when the client leaves."""
+    def __init__(self, events: Callable[[], AsyncGenerator[bytes, None]], close: Callable[[], None]) -> None:
+        """Send what `events` yields; `close` is called at the end, also of a stream that never began."""
         super().__init__(media_type="text/event-stream", headers={"cache-control": "no-cache"})
         del self.headers["content-length"]
         self._events = events
+        self._close = close
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         try:
             await unless_left(receive, self._send(send))
         except ClientLeftError:
             return
+        finally:
+            self._close()
 
     async def _send(self, send: Send) -> None:
         start = {"type": "http.response.start", "status": self.status_code, "headers": self.raw_headers}
