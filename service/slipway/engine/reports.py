@@ -8,7 +8,6 @@ import time
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
-
 WRITING = threading.RLock()
 """Held for each line; a thread that ends the process holds it, so that its line stays the last."""
 
