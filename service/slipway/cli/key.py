@@ -1,22 +1,39 @@
-"""`slipway key`: create, list, revoke."""
+"""`slipway key`: create, list, rotate, revoke."""
 
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from slipway.cli.options import output_option, print_json, print_table, sentences, state_folder, state_option
 
+if TYPE_CHECKING:
+    from slipway.objects import APIKey, Priority, Role
+
 
 @click.group()
 def command() -> None:
-    """Create, list and revoke API keys. A running gateway takes changes up within a second."""
+    """Create, list, rotate and revoke API keys. A running gateway takes changes up within a second."""
 
 
 @command.command()
 @click.argument("name")
 @state_option
 @click.option("--owner", default="default", show_default=True, help="Person or team it belongs to.")
+@click.option(
+    "--role",
+    type=click.Choice(["member", "admin"]),
+    default="member",
+    show_default=True,
+    help="An admin may see and change all keys, owners and usage.",
+)
+@click.option(
+    "--priority",
+    type=click.Choice(["high", "normal", "low"]),
+    default="normal",
+    show_default=True,
+    help="Who is served first when the engines are full.",
+)
 @click.option(
     "--model",
     "models",
@@ -47,6 +64,8 @@ def create(
     expires_in: str | None,
     output: str,
     owner: str,
+    role: "Role",
+    priority: "Priority",
     models: tuple[str, ...],
     **limits: Any,
 ) -> None:
@@ -62,13 +81,50 @@ def create(
 
     folder = state_folder(state)
     budget = {period: limits.pop(f"budget_{period}") for period in ("day", "week", "month")}
-    key, plain = create_key(folder, name, expires_in, owner, models, {**limits, "budgetUSD": budget})
+    every = {**limits, "budgetUSD": budget}
+    key, plain = create_key(folder, name, expires_in, owner, models, every, role, priority)
     await_gateway(folder, plain)
+    _print_once(key, plain, output)
+    if output == "table":
+        click.echo("Keep it: it is not shown again.", err=True)
+
+
+@command.command()
+@click.argument("name")
+@state_option
+@click.option(
+    "--overlap",
+    default="1d",
+    show_default=True,
+    metavar="TIME",
+    help="How long the secret before it still works: 90m, 12h, 7d; 0 ends it at once.",
+)
+@output_option
+@sentences
+def rotate(name: str, state: Path | None, overlap: str, output: str) -> None:
+    """Give the key NAME a new secret and print it; owner, limits and usage stay.
+
+    \b
+    Example:
+      slipway key rotate ci --overlap 12h
+    """
+    from slipway.local.keyrings import await_gateway, rotate_key
+
+    folder = state_folder(state)
+    key, plain = rotate_key(folder, name, overlap)
+    await_gateway(folder, plain)
+    _print_once(key, plain, output)
+    if output == "table":
+        until = key.status.previous_expires_at
+        ends = f"works until {until:%Y-%m-%d %H:%M} UTC" if until is not None else "works no more"
+        click.echo(f"Keep it: it is not shown again. The one before {ends}.", err=True)
+
+
+def _print_once(key: "APIKey", plain: str, output: str) -> None:
     if output == "json":
         print_json({**key.model_dump(mode="json", by_alias=True, exclude_none=True), "key": plain})
     else:
         click.echo(plain)
-        click.echo("Keep it: it is not shown again.", err=True)
 
 
 @command.command(name="list")
@@ -102,14 +158,25 @@ def list_(state: Path | None, output: str) -> None:
         budgets = [f"${amount}/{period}" for period, amount in budget.items()]
         rows.append(
             [
-                *(key.metadata.name, key.spec.owner, ",".join(key.spec.models)),
+                *(key.metadata.name, key.spec.owner, key.spec.role, ",".join(key.spec.models)),
                 *("-" if limit is None else limit for limit in shown),
                 ",".join(budgets) or "-",
                 key.spec.expires_at.strftime("%Y-%m-%d %H:%M") if key.spec.expires_at else "never",
                 *(state_of_key(key), key.metadata.annotations.get(MANAGED_BY, "command")),
             ]
         )
-    head = ["NAME", "OWNER", "MODELS", "REQ/MIN", "TOK/MIN", "TOK/DAY", "PARALLEL", "BUDGET", "EXPIRES"]
+    head = [
+        "NAME",
+        "OWNER",
+        "ROLE",
+        "MODELS",
+        "REQ/MIN",
+        "TOK/MIN",
+        "TOK/DAY",
+        "PARALLEL",
+        "BUDGET",
+        "EXPIRES",
+    ]
     print_table([*head, "STATE", "FROM"], rows)
 
 

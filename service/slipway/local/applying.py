@@ -114,8 +114,9 @@ def _with_hash(state: StateFolder, key: APIKey, old: APIKey | None, now: datetim
         if plain is None:
             plain = new_key()
             state.write_secret(f"apikey-{key.metadata.name}", plain)
-        created = old.status.created_at if old is not None else None
-        status = APIKeyStatus(key_hash=key_hash(plain), created_at=created or now)
+        status = APIKeyStatus(key_hash=key_hash(plain), created_at=now)
+        if old is not None and old.status.key_hash == status.key_hash:
+            status = old.status  # The secret before a rotation is in it.
     else:
         status = key.status
         (state.secrets / f"apikey-{key.metadata.name}").unlink(missing_ok=True)

@@ -26,7 +26,10 @@ def expiry(text: str, now: datetime) -> datetime:
     match = re.fullmatch(r"([1-9][0-9]{0,5})([mhdw])", text.strip())
     if not match:
         raise ValueError(f"{text!r} is not a length of time; write a number and m, h, d or w, such as 30d")
-    return (now + timedelta(**{_UNITS[match[2]]: int(match[1])})).replace(microsecond=0)
+    try:
+        return (now + timedelta(**{_UNITS[match[2]]: int(match[1])})).replace(microsecond=0)
+    except OverflowError:
+        raise ValueError(f"{text!r} is too long; no calendar reaches so far") from None
 
 
 def utc_now() -> datetime:

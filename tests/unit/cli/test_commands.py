@@ -123,7 +123,7 @@ def test_a_key_is_printed_once_and_listed_without_itself(folder: StateFolder) ->
     assert plain.startswith("sk-slipway-")
     assert "not shown again" in made.stderr
     listed = slipway(folder, "key", "list")
-    assert listed.output.splitlines()[1].split()[:3] == ["ci", "team", "small*"]
+    assert listed.output.splitlines()[1].split()[:4] == ["ci", "team", "member", "small*"]
     assert "active" in listed.output
     as_json = slipway(folder, "key", "list", "-o", "json")
     assert json.loads(as_json.output)[0]["spec"]["models"] == ["small*"]
@@ -145,7 +145,27 @@ def test_a_keys_limits_are_kept_and_listed(folder: StateFolder) -> None:
         "budgetUSD": {"day": "1.50", "month": "20"},
     }
     listed = slipway(folder, "key", "list").output.splitlines()
-    assert listed[1].split()[3:8] == ["5", "600", "7000", "8", "$1.50/day,$20/month"]
+    assert listed[1].split()[4:9] == ["5", "600", "7000", "8", "$1.50/day,$20/month"]
+
+
+def test_an_admins_key_is_made_and_listed(folder: StateFolder) -> None:
+    made = slipway(folder, "key", "create", "boss", "--role", "admin", "--priority", "high", "-o", "json")
+    spec = json.loads(made.stdout)["spec"]
+    assert (spec["role"], spec["priority"]) == ("admin", "high")
+    assert slipway(folder, "key", "list").output.splitlines()[1].split()[:3] == ["boss", "default", "admin"]
+
+
+def test_a_rotated_key_is_printed_once_and_says_how_long_the_old_one_works(folder: StateFolder) -> None:
+    old = slipway(folder, "key", "create", "ci").stdout.strip()
+    rotated = slipway(folder, "key", "rotate", "ci", "--overlap", "12h")
+    plain = rotated.stdout.strip()
+    assert plain.startswith("sk-slipway-")
+    assert plain != old
+    assert "The one before works until " in rotated.stderr
+    assert plain not in slipway(folder, "key", "list", "-o", "json").output
+    assert "works no more" in slipway(folder, "key", "rotate", "ci", "--overlap", "0").stderr
+    as_json = slipway(folder, "key", "rotate", "ci", "-o", "json")
+    assert json.loads(as_json.stdout)["key"].startswith("sk-slipway-")
 
 
 @pytest.mark.parametrize(
@@ -154,6 +174,7 @@ def test_a_keys_limits_are_kept_and_listed(folder: StateFolder) -> None:
         (["key", "create", "A"], "Error: name: `A` is not a name"),
         (["key", "create", "a", "--budget-week", "ten"], "Error: budgetUSD.week: "),
         (["key", "create", "a", "--expires-in", "soon"], "Error: 'soon' is not a length of time"),
+        (["key", "rotate", "a"], "Error: There is no key a; `slipway key list` shows"),
         (["key", "revoke", "a"], "Error: There is no key a; `slipway key list` shows"),
         (["up", "-f", "nowhere.yaml"], "Error: nowhere.yaml: there is no such file"),
         (["chat", "-m", "hi"], "Error: No run is known in"),

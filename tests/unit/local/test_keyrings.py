@@ -1,14 +1,16 @@
-"""API keys made and revoked by command."""
+"""API keys made, rotated and revoked by command."""
 
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from slipway.local.applying import read_keys
+from slipway.gateway.auth import Key, Keyring, authenticate
+from slipway.gateway.errors import APIError
+from slipway.local.applying import apply, read_keys
 from slipway.local.errors import LocalError
 from slipway.local.folders import StateFolder
-from slipway.local.keyrings import create_key, revoke_key, state_of_key
-from slipway.local.keys import expiry, key_hash, new_key
+from slipway.local.keyrings import create_key, revoke_key, rotate_key, state_of_key
+from slipway.local.keys import expiry, key_hash, new_key, utc_now
 from slipway.objects.loading import Loaded, load
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
@@ -58,14 +60,58 @@ def test_keys_are_made_and_revoked_by_command(state: StateFolder) -> None:
     assert read_keys(state) == {}
 
 
+def let_in(state: StateFolder, plain: str, after: timedelta = timedelta()) -> bool:
+    """Whether the gateway lets a key in, so long after now."""
+    now = (datetime.now(UTC) + after).timestamp()
+    try:
+        return isinstance(
+            authenticate(Keyring.of(read_keys(state).values()), None, plain.encode(), lambda: now), Key
+        )
+    except APIError:
+        return False
+
+
+def test_both_secrets_of_a_rotated_key_work_until_the_overlap_ends(state: StateFolder) -> None:
+    made, old = create_key(state, "ci", None, "team", ["*"], {"max_parallel": 7})
+    rotated, new = rotate_key(state, "ci", "12h")
+    assert (rotated.spec, rotated.status.created_at) == (made.spec, made.status.created_at)
+    assert [let_in(state, each) for each in (old, new)] == [True, True]
+    assert [let_in(state, each, timedelta(hours=13)) for each in (old, new)] == [False, True]
+    _, newest = rotate_key(state, "ci", "12h")
+    assert [let_in(state, each) for each in (old, new, newest)] == [False, True, True]
+    _, last = rotate_key(state, "ci", "0")
+    assert [let_in(state, each) for each in (newest, last)] == [False, True]
+    for overlap in ("soon", "", "999999w"):
+        with pytest.raises(LocalError, match=r"length of time|too long"):
+            rotate_key(state, "ci", overlap)
+    with pytest.raises(LocalError, match=r"did you mean ci\?"):
+        rotate_key(state, "cii", "1d")
+
+
+def test_a_files_key_stays_rotated_when_the_file_is_applied_again(state: StateFolder) -> None:
+    old = apply(state, objects(SERVICE, KEY), utc_now()).api_key
+    assert old is not None
+    _, new = rotate_key(state, "key", "1d")
+    assert apply(state, objects(SERVICE, KEY), utc_now()).api_key == new
+    assert [let_in(state, each) for each in (old, new)] == [True, True]
+
+
+def test_a_key_whose_hash_its_file_brings_is_rotated_there(state: StateFolder) -> None:
+    own = KEY.replace("---", f"status: {{keyHash: {key_hash('sk-mine')}}}\n---")
+    apply(state, objects(SERVICE, own), utc_now())
+    with pytest.raises(LocalError, match="comes from its file"):
+        rotate_key(state, "key", "1d")
+    assert let_in(state, "sk-mine")
+
+
 @pytest.mark.parametrize(("text", "days"), [("30d", 30), ("48h", 2), ("1440m", 1), ("2w", 14)])
 def test_lengths_of_time(text: str, days: int) -> None:
     assert expiry(text, NOW) == NOW + timedelta(days=days)
 
 
-@pytest.mark.parametrize("text", ["", "d", "0d", "-1d", "1y", "1.5d", "99999999w", "d1"])
+@pytest.mark.parametrize("text", ["", "d", "0d", "-1d", "1y", "1.5d", "99999999w", "d1", "999999w"])
 def test_what_is_no_length_of_time(text: str) -> None:
-    with pytest.raises(ValueError, match="such as 30d"):
+    with pytest.raises(ValueError, match=r"such as 30d|too long"):
         expiry(text, NOW)
 
 
