@@ -25,6 +25,7 @@ KEY: dict[str, Any] = {
     "priority": "normal",
     "expiresAt": None,
     "disabled": False,
+    "declared": False,
 }
 OWNER: dict[str, Any] = {
     "name": "search",
@@ -136,7 +137,7 @@ FEEDBACK = {
 AUDIT = {
     "id": "audit_1",
     "at": "2026-11-24T09:12:00Z",
-    "actor": "ops",
+    "actor": "oidc:ann@example.com",
     "actor_owner": "platform",
     "action": "key.rotate",
     "target": "team-search",
@@ -152,7 +153,10 @@ def in_use(script: Script, me: dict[str, Any] = ADMIN) -> None:
         "GET /v1/me": (200, me),
         "GET /v1/limits": lambda call: (200, listed(*levels())),
         "GET /v1/usage": _usage,
-        "GET /v1/keys": (200, listed({**KEY, **{"name": "ops", "role": "admin"}}, KEY)),
+        "GET /v1/keys": (
+            200,
+            listed({**KEY, "name": "ops", "role": "admin"}, KEY, {**KEY, "name": "local", "declared": True}),
+        ),
         "GET /v1/owners": (200, listed(OWNER)),
         "GET /v1/batches": (200, listed(*BATCHES)),
         "GET /v1/feedback": (200, listed(FEEDBACK)),

@@ -28,14 +28,14 @@ def offered(closed_console: Console, script: Script, provider: Provider, complai
     complaints.expect(FAILED_LOAD)  # The first question is asked without a key.
     in_use(script, {**ADMIN, "kind": "oidc", "name": "ann"})
     script.replies["GET /v1/sign-in"] = (200, {"oidc": provider.description})
-    script.connect = provider.origin
+    script.connect = provider.issuer
     script.accepts = lambda given: given.startswith("Bearer e") or given == "Bearer sk-ops"
     closed_console.page.goto(f"{closed_console.url}#/help")
     return closed_console
 
 
 def begin(console: Console, provider: Provider) -> None:
-    host = provider.origin.removeprefix("http://")
+    host = provider.issuer.removeprefix("http://")
     console.key_box.get_by_role("button", name=f"Sign in with {host}").click()
 
 
