@@ -19,6 +19,8 @@ def test_there_is_a_sample_of_each_kind_of_service() -> None:
     assert any(service.spec.engine.tensor_parallel > 1 for service in services)
     assert any(service.spec.adapters for service in services)
     assert any(each.keys for each in loaded)
+    assert any(each.owners for each in loaded)
+    assert any(each.routes for each in loaded)
 
 
 @pytest.mark.parametrize("path", SAMPLES, ids=lambda path: path.name)
@@ -34,4 +36,5 @@ def test_a_sample_is_taken_as_it_is(path: Path) -> None:
 
 def test_all_samples_can_be_applied_together() -> None:
     together = load(b"\n---\n".join(path.read_bytes() for path in SAMPLES), "samples")
-    assert len(together.services) + len(together.keys) >= len(SAMPLES)
+    every = (together.services, together.keys, together.owners, together.routes)
+    assert sum(map(len, every)) >= len(SAMPLES)
