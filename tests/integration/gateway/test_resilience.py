@@ -265,6 +265,8 @@ async def test_caches_are_parted_by_owner_where_that_is_asked(
 
 
 async def test_two_thousand_connections_are_all_answered(start: Start, start_upstream: StartUpstream) -> None:
-    running = await start(await start_upstream(), await start_upstream(), max_queue=4000, max_queue_per_key=4000)
+    running = await start(
+        await start_upstream(), await start_upstream(), max_queue=4000, max_queue_per_key=4000
+    )
     replies = await asyncio.gather(*(running.call("/v1/chat/completions", chat()) for _ in range(2000)))
     assert {reply.status for reply in replies} == {200}
