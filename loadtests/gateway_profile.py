@@ -51,6 +51,7 @@ SAMPLES_A_SECOND = 500
 
 def main() -> int:
     options = _options()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # As Ctrl-C: no server is left behind.
     core, other = cores()
     os.sched_setaffinity(0, {other})
     name = "slipway, Redis" if options.redis else "slipway"
