@@ -144,16 +144,16 @@ class ClientConnection(HttpToolsProtocol):
         self.url = b""
         self.expect_100_continue = False
         self.headers = []
-        self.scope = {  # type: ignore[typeddict-item]
+        self.scope = {
             "type": "http",
-            "asgi": _ASGI,
+            "asgi": _ASGI,  # type: ignore[typeddict-item]
             "server": self.server,
             "client": self.client,
-            "scheme": self.scheme,
+            "scheme": self.scheme,  # type: ignore[typeddict-item]
             "root_path": "",
             "headers": self.headers,
             "state": self.app_state.copy(),
-            "extensions": self._extensions,
+            "extensions": self._extensions,  # type: ignore[typeddict-item]
         }
 
     def on_url(self, url: bytes) -> None:

@@ -72,7 +72,7 @@ class Spread:
         buckets, count = [], 0
         for bound, here in zip((*self._bounds, float("inf")), self._counts, strict=True):
             count += here
-            buckets.append((floatToGoString(bound), float(count)))
+            buckets.append((str(floatToGoString(bound)), float(count)))  # type: ignore[no-untyped-call]
         return buckets, self._total
 
 

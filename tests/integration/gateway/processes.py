@@ -55,10 +55,6 @@ class Process:
         return self._process.pid
 
     @property
-    def pid(self) -> int:
-        return self._process.pid
-
-    @property
     def running(self) -> bool:
         return self._process.poll() is None
 
