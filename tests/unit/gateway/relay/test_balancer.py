@@ -79,7 +79,8 @@ class Clock:
 
 
 def test_an_endpoint_that_fails_again_and_again_gets_nothing_while_another_is_sound() -> None:
-    clock, ejected = Clock(), []
+    clock = Clock()
+    ejected: list[str] = []
     balancer = Balancer(clock, 2, on_eject=ejected.append)
     for _ in range(EJECT_AFTER):
         balancer.failed("a")
