@@ -53,6 +53,19 @@ async def test_a_decision_that_was_not_waited_for_is_undone(redis: Redis) -> Non
         await become(store, [0, 0, 0, 21, 24, 24, 24])
 
 
+async def test_nobody_waits_behind_one_that_waits_in_vain(redis: Redis) -> None:
+    """All are decided at once when Redis proves to be away, not when its connection is given up at last."""
+    async with store_on(redis, timeout=0.5) as store:
+        link = store.connection._link
+        redis.pause()
+        first = asyncio.create_task(taken(store))
+        await asyncio.sleep(0.3)
+        second = await taken(store)
+        assert (await first).local
+        assert second.local
+        assert store.connection._link is link
+
+
 async def test_one_that_redis_takes_from_a_connection_given_up_is_undone_too(redis: Redis) -> None:
     async with store_on(redis, timeout=0.1) as store:
         redis.pause()

@@ -95,6 +95,7 @@ async def test_a_lost_script_is_loaded_again(redis: Redis) -> None:
         redis.ask("SCRIPT", "FLUSH")
         first = await store.reserve((subject,), 10, 0)
         assert first.reservation is not None
+        assert not first.reservation.local
         redis.ask("SCRIPT", "FLUSH")
         store.settle(first.reservation, 3, 0)
 
