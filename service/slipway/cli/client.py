@@ -61,6 +61,11 @@ class Gateway:
         with self._call("GET", f"{path}?{urlencode(query)}" if query else path) as answer:
             return answer.json()
 
+    def send(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+        """The JSON that a change answers with."""
+        with self._call(method, path, body) as answer:
+            return answer.json()
+
     def metrics(self) -> str:
         """Prometheus' text."""
         with self._call("GET", "/metrics") as answer:
@@ -92,7 +97,7 @@ class Gateway:
                 connection.close()
             raise
         answer = Answer(connection, response)
-        if response.status != 200:
+        if response.status not in (200, 201):
             with answer:
                 raise click.ClickException(answer.refusal())
         return answer

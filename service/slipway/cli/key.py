@@ -5,7 +5,10 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from slipway.cli import remote_keys
+from slipway.cli.client import gateway
 from slipway.cli.options import output_option, print_json, print_table, sentences, state_folder, state_option
+from slipway.cli.remote_keys import remote_options
 
 if TYPE_CHECKING:
     from slipway.objects import APIKey, Priority, Role
@@ -13,7 +16,10 @@ if TYPE_CHECKING:
 
 @click.group()
 def command() -> None:
-    """Create, list, rotate and revoke API keys. A running gateway takes changes up within a second."""
+    """Create, list, rotate and revoke API keys. A running gateway takes changes up within a second.
+
+    Keys of the state folder; with --url those of a gateway's database, with the rights of --api-key.
+    """
 
 
 @command.command()
@@ -56,11 +62,14 @@ def command() -> None:
 @click.option(
     "--expires-in", metavar="TIME", help="How long it works: 90m, 12h, 30d, 4w.  [default: for ever]"
 )
+@remote_options
 @output_option
 @sentences
 def create(
     name: str,
     state: Path | None,
+    url: str | None,
+    api_key: str | None,
     expires_in: str | None,
     output: str,
     owner: str,
@@ -77,6 +86,14 @@ def create(
     Example:
       slipway key create ci --owner platform --model 'smol*' --expires-in 30d
     """
+    if url is not None:
+        asked = remote_keys.given(
+            {"owner": owner, "role": role, "priority": priority, "models": models, **limits}
+        )
+        if expires_in is not None:
+            asked["expiresAt"] = _end(expires_in)
+        remote_keys.create(gateway(state, url, api_key), name, asked, output)
+        return
     from slipway.local.keyrings import await_gateway, create_key
 
     folder = state_folder(state)
@@ -99,15 +116,21 @@ def create(
     metavar="TIME",
     help="How long the secret before it still works: 90m, 12h, 7d; 0 ends it at once.",
 )
+@remote_options
 @output_option
 @sentences
-def rotate(name: str, state: Path | None, overlap: str, output: str) -> None:
+def rotate(
+    name: str, state: Path | None, url: str | None, api_key: str | None, overlap: str, output: str
+) -> None:
     """Give the key NAME a new secret and print it; owner, limits and usage stay.
 
     \b
     Example:
       slipway key rotate ci --overlap 12h
     """
+    if url is not None:
+        remote_keys.rotate(gateway(state, url, api_key), name, _seconds(overlap), output)
+        return
     from slipway.local.keyrings import await_gateway, rotate_key
 
     folder = state_folder(state)
@@ -120,6 +143,26 @@ def rotate(name: str, state: Path | None, overlap: str, output: str) -> None:
         click.echo(f"Keep it: it is not shown again. The one before {ends}.", err=True)
 
 
+def _end(expires_in: str) -> str:
+    """The time at which a length of time from now ends, as the API takes it."""
+    from slipway.local.keys import expiry, utc_now
+
+    try:
+        return expiry(expires_in, utc_now()).isoformat()
+    except ValueError as error:
+        raise click.ClickException(f"{error}.") from None
+
+
+def _seconds(overlap: str) -> int:
+    from slipway.local.keys import expiry, utc_now
+
+    now = utc_now()
+    try:
+        return 0 if overlap == "0" else int((expiry(overlap, now) - now).total_seconds())
+    except ValueError as error:
+        raise click.ClickException(f"{error}.") from None
+
+
 def _print_once(key: "APIKey", plain: str, output: str) -> None:
     if output == "json":
         print_json({**key.model_dump(mode="json", by_alias=True, exclude_none=True), "key": plain})
@@ -129,13 +172,17 @@ def _print_once(key: "APIKey", plain: str, output: str) -> None:
 
 @command.command(name="list")
 @state_option
+@remote_options
 @output_option
 @sentences
-def list_(state: Path | None, output: str) -> None:
+def list_(state: Path | None, url: str | None, api_key: str | None, output: str) -> None:
     """List the keys: owners, limits, state.
 
     The keys themselves are not kept.
     """
+    if url is not None:
+        remote_keys.show(gateway(state, url, api_key), output)
+        return
     from slipway.local.applying import read_keys
     from slipway.local.keyrings import state_of_key
     from slipway.local.keys import MANAGED_BY
@@ -183,9 +230,13 @@ def list_(state: Path | None, output: str) -> None:
 @command.command()
 @click.argument("name")
 @state_option
+@remote_options
 @sentences
-def revoke(name: str, state: Path | None) -> None:
+def revoke(name: str, state: Path | None, url: str | None, api_key: str | None) -> None:
     """Revoke the key NAME for good."""
+    if url is not None:
+        remote_keys.revoke(gateway(state, url, api_key), name)
+        return
     from slipway.local.keyrings import revoke_key
 
     from_file = revoke_key(state_folder(state), name)

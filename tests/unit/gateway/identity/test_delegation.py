@@ -20,7 +20,7 @@ PERIODS = ("day", "week", "month")
 RANK = {"low": 0, "normal": 1, "high": 2}
 SOON = datetime(2031, 1, 1, tzinfo=UTC)
 
-globs = st.text("ab*?[]!-", min_size=1, max_size=5)
+globs = st.text("ab*", min_size=1, max_size=3) | st.text("ab*?[]!-", min_size=1, max_size=5)
 numbers = st.none() | st.integers(1, 3)
 money = st.none() | st.sampled_from(["0.5", "1", "10", "2.25"])
 budgets = st.builds(Budget, day=money, week=money, month=money)
@@ -54,7 +54,7 @@ def asked(**spec: Any) -> APIKeySpec:
 
 
 @given(globs, st.lists(globs, max_size=3))
-@example("a*", ["a*"])
+@example("b*", ["a*"])
 @example("[a]b", ["[a]b", "b*"])
 @example("a[*", ["a[*"])
 def test_a_glob_is_covered_only_where_every_name_of_it_is(inner: str, outer: list[str]) -> None:
