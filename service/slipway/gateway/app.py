@@ -43,10 +43,11 @@ from slipway.gateway.limits.seeds import SharedSeed
 from slipway.gateway.logs import JSONLog
 from slipway.gateway.messages.handling import Messages
 from slipway.gateway.metrics import Metrics
+from slipway.gateway.relay.admission import QueueLimits
 from slipway.gateway.relay.balancer import Balancer
 from slipway.gateway.relay.relay import Relay, RelayLimits
 from slipway.gateway.relay.transport import TCPTransport, Transport, TransportLimits
-from slipway.gateway.relay.watching import Watch
+from slipway.gateway.relay.watching import Watch, WatchLimits
 from slipway.gateway.responses.handling import Responses
 from slipway.gateway.routes import relayed_routes
 from slipway.gateway.serving import Serving
@@ -63,6 +64,7 @@ if TYPE_CHECKING:
     from slipway.gateway.tracing import Tracing
 
 CONSOLE = Path(__file__).parent / "console"
+_STALLED = {"silent": "does not answer /health", "stuck": "counts no more tokens, though it answers /health"}
 _KNOWN_REST = 3.0
 """Seconds that a gateway which begins waits for what it needs to answer."""
 _RECORD_REST = 10.0
@@ -203,23 +205,27 @@ def make_gateway(
         ),
         RelayLimits(
             settings.attempts,
-            settings.max_queue,
-            settings.queue_timeout,
-            settings.max_queue_per_key,
             settings.retry_share,
+            queue=QueueLimits(settings.max_queue, settings.queue_timeout, settings.max_queue_per_key),
         ),
         on_retry=lambda service, reason: metrics.retries.labels(service, reason).inc(),
         on_shed=lambda reason: metrics.shed.labels(reason).inc(),
         on_wait=lambda priority, seconds: metrics.queue_wait.labels(priority).observe(seconds),
     )
 
-    def stalled(address: str) -> None:
+    def stalled(address: str, outcome: str) -> None:
         metrics.stalls.inc()
-        log.write("warning", "stalled", f"{address} has work, is silent and does not answer /health")
+        log.write("warning", "stalled", f"{address} has work, is silent and {_STALLED[outcome]}")
 
     database = Database(settings.database, seconds=settings.database_timeout)
     always: list[Callable[[], Awaitable[None]]] = [
-        Watch(relay, settings.stall, settings.stall_patience, stalled).run
+        Watch(
+            relay,
+            WatchLimits(settings.stall, settings.stall_patience, settings.hang),
+            time.monotonic,
+            on_probe=lambda outcome: metrics.probes.labels(outcome).inc(),
+            on_stall=stalled,
+        ).run
     ]
     known: list[Callable[[], Awaitable[None]]] = []
     if limits is None:

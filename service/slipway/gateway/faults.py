@@ -37,7 +37,9 @@ def unanswered(error: NoEndpointError | QueueFullError | QueueTimeoutError, mode
                 error.retry_after,
             )
         case QueueTimeoutError():
-            return errors.overloaded("No engine of the model became free in time. Try again shortly.", 5.0)
+            return errors.overloaded(
+                "No engine of the model became free in time. Try again shortly.", error.retry_after
+            )
 
 
 def of(error: UpstreamError) -> APIError:

@@ -166,7 +166,13 @@ class Metrics:
         self.ejected = Gauge("slipway_endpoints_ejected", "Endpoints that get nothing now", registry=registry)
         self.stalls = Counter(
             "slipway_endpoint_stalls",
-            "Times that an endpoint with work was silent and did not answer",
+            "Times that an endpoint with work was silent and found to hang",
+            registry=registry,
+        )
+        self.probes = Counter(
+            "slipway_endpoint_probes",
+            "Silent endpoints with work that were asked whether they live: alive, silent, stuck",
+            ("outcome",),
             registry=registry,
         )
         self.disconnects = Counter(

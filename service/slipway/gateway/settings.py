@@ -159,7 +159,7 @@ class GatewaySettings(BaseSettings):
     engine_connect_timeout: float = Field(default=3.0, gt=0)
     """Seconds until a connection to an engine stands."""
     engine_first_byte_timeout: float = Field(default=600.0, gt=0)
-    """Seconds until the head of an engine's answer; one that is not streamed is generated in this time."""
+    """Seconds until an engine's answer begins; one that is not streamed is generated in this time."""
     engine_idle_timeout: float = Field(default=300.0, gt=0)
     """Seconds between two parts of an engine's answer."""
     engine_keep_alive: float = Field(default=4.0, gt=0)
@@ -169,22 +169,27 @@ class GatewaySettings(BaseSettings):
     max_per_endpoint: int = Field(default=256, ge=1)
     """Requests given to one endpoint at the same time; more wait."""
     max_queue: int = Field(default=1024, ge=0)
-    """Requests that wait for a free endpoint; one more gets 503."""
+    """Requests that wait for a free endpoint, for each service; one more gets 503, or the place of one of
+    lower priority or of a key that has more waiting."""
     queue_timeout: float = Field(default=30.0, gt=0)
     """Seconds that a request waits for a free endpoint before it gets 503."""
     max_queue_per_key: int = Field(default=512, ge=1)
     """Requests of one key that wait for a free endpoint of a service; one more gets 503."""
     low_priority_share: float = Field(default=0.5, gt=0, le=1)
-    """Share of an endpoint's requests that those of low priority, batches above all, may take it up to."""
+    """Share of an endpoint's requests that may be of low priority, as batches are."""
     attempts: int = Field(default=3, ge=1)
     """Endpoints that one request is sent to before the gateway gives up."""
     retry_share: float = Field(default=0.2, ge=0, le=1)
     """Retries there may be for each request, over all of a service; beyond it the first failure is told."""
     stall: float = Field(default=5.0, gt=0)
     """Seconds of silence after which an endpoint that has work is asked whether it lives; one that does not
-    answer within `stall_patience` gets nothing, and what it has not begun to answer goes elsewhere."""
+    answer within `stall_patience` gets nothing until it does, and what it has not begun to answer goes
+    elsewhere."""
     stall_patience: float = Field(default=5.0, gt=0)
     """Seconds that it may take to answer that."""
+    hang: float = Field(default=120.0, gt=0)
+    """Seconds of silence after which an endpoint that has work and lives, but whose metrics count no more
+    tokens, is taken to hang behind its server."""
     isolate_prefix_cache: Isolation = "off"
     """Whose requests share what an engine remembers of prompts: everybody's, those of an owner, those of a
     key. Apart, nobody learns from the speed of an answer what others asked; shared beginnings cost again."""

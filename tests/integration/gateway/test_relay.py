@@ -260,7 +260,7 @@ async def test_a_json_answer_that_is_cut_before_it_began_is_a_502(
 
     gateway = await start(await start_upstream(script))
     reply = await gateway.call(PATH, chat())
-    assert (reply.status, reply.error["code"]) == (502, "engine_cut_off")
+    assert (reply.status, reply.error["code"]) == (502, "engine_closed")
 
 
 async def test_a_json_answer_that_is_cut_later_is_visibly_incomplete(

@@ -15,6 +15,7 @@ from integration.gateway.conftest import Running, Start, StartUpstream
 from integration.gateway.upstreams import Exchange, behave
 
 TESTS = Path(__file__).resolve().parents[2]
+CHAT = "/v1/chat/completions"
 
 
 class EngineProcess:
@@ -88,6 +89,120 @@ async def test_an_engine_that_is_silent_and_healthy_is_left_alone(
     reply = await running.call("/v1/chat/completions", chat())
     assert reply.status == 200
     assert any(each.target == "/health" for each in upstream.requests)
+
+
+async def test_an_engine_that_hangs_after_its_head_alone_is_left_too(
+    start: Start, start_upstream: StartUpstream
+) -> None:
+    """Servers send the head of a stream before the first token: nothing has reached the client."""
+    release = asyncio.Event()
+
+    async def hang(exchange: Exchange) -> None:
+        if exchange.request.target != "/health":
+            await exchange.send(
+                b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
+            )
+        await release.wait()
+
+    hung, sound = await start_upstream(hang), await start_upstream()
+    running = await start(hung, sound, stall=0.2, stall_patience=0.2)
+    replies = await asyncio.gather(*(running.call(CHAT, chat(stream=True)) for _ in range(4)))
+    assert [reply.status for reply in replies] == [200] * 4
+    assert len(sound.requests) == 4
+    release.set()
+
+
+async def test_an_engine_that_hangs_is_asked_for_answers_again_once_it_lives(
+    start: Start, start_upstream: StartUpstream, engine: EngineProcess
+) -> None:
+    sound = await start_upstream()
+    running = await start(engine.address, sound, stall=0.2, stall_patience=0.2)
+    engine.send(signal.SIGSTOP)
+    await asyncio.gather(*(running.call(CHAT, chat()) for _ in range(4)))
+    asked = len(sound.requests)
+    for _ in range(10):
+        assert (await running.call(CHAT, chat())).status == 200
+    assert len(sound.requests) == asked + 10  # Nobody's request finds out that it still hangs.
+    engine.send(signal.SIGCONT)
+    balancer = running.gateway.relay.balancer
+    await running.until(lambda: not balancer.hangs(engine.address) and not balancer.ejected())
+    count = len(sound.requests)
+    for _ in range(10):
+        assert (await running.call(CHAT, chat())).status == 200
+    assert len(sound.requests) < count + 10
+
+
+@pytest.mark.parametrize("moving", [False, True])
+async def test_an_engine_that_hangs_behind_its_server_is_known_by_its_token_counts(
+    start: Start, start_upstream: StartUpstream, moving: bool
+) -> None:
+    release = asyncio.Event()
+    count = 0
+
+    async def stuck(exchange: Exchange) -> None:
+        nonlocal count
+        if exchange.request.target == "/metrics":
+            count += moving
+            body = b'vllm:generation_tokens_total{model_name="m"} %d\n' % (100 + count)
+            await exchange.send(
+                b"HTTP/1.1 200 OK\r\ncontent-type: text/plain\r\ncontent-length: %d\r\n\r\n%b"
+                % (len(body), body)
+            )
+        elif exchange.request.target == "/health":
+            await exchange.answer({})
+        else:
+            await release.wait()
+            await behave(exchange)
+
+    hung, sound = await start_upstream(stuck), await start_upstream()
+    running = await start(hung, sound, stall=0.1, stall_patience=1.0, hang=0.5)
+    asked = [asyncio.create_task(running.call(CHAT, chat())) for _ in range(4)]
+    if moving:
+        await running.until(lambda: count > 10)  # Long after it would have been given up.
+        assert not all(task.done() for task in asked)
+    else:
+        await asyncio.gather(*asked)
+        assert len(sound.requests) == 4
+    release.set()
+    assert {reply.status for reply in await asyncio.gather(*asked)} == {200}
+
+
+async def test_an_engine_that_was_killed_costs_no_request(
+    start: Start, start_upstream: StartUpstream, engine: EngineProcess
+) -> None:
+    sound = await start_upstream()
+    running = await start(engine.address, sound)
+    assert (await running.call(CHAT, chat())).status == 200
+    engine.send(signal.SIGKILL)
+    replies = await asyncio.gather(*(running.call(CHAT, chat()) for _ in range(30)))
+    assert {reply.status for reply in replies} == {200}
+    assert running.outstanding(sound) == 0
+    assert running.gateway.relay.balancer.outstanding(engine.address) == 0
+
+
+async def test_an_engine_that_fails_every_request_at_once_does_not_draw_them_all(
+    start: Start, start_upstream: StartUpstream
+) -> None:
+    """The quickest has the fewest outstanding: a broken engine would get nearly everything."""
+
+    async def broken(exchange: Exchange) -> None:
+        await exchange.answer({"error": {"message": "CUDA error"}}, 500)
+
+    async def slow(exchange: Exchange) -> None:
+        await asyncio.sleep(0.02)
+        await behave(exchange)
+
+    bad, sound = await start_upstream(broken), await start_upstream(slow)
+    running = await start(bad, sound)
+    first = await asyncio.gather(*(running.call(CHAT, chat()) for _ in range(20)))
+    assert 502 in {reply.status for reply in first}
+    asked = len(bad.requests)
+    assert running.gateway.relay.balancer.ejected() == 1
+    then = await asyncio.gather(*(running.call(CHAT, chat()) for _ in range(30)))
+    assert {reply.status for reply in then} == {200}
+    assert len(bad.requests) == asked
+    text = (await running.call("/metrics", key=None)).body.decode()
+    assert "slipway_endpoint_ejections_total 1.0" in text
 
 
 async def test_retries_have_a_budget(start: Start, start_upstream: StartUpstream) -> None:

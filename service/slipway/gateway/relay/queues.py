@@ -1,20 +1,33 @@
 """Who is served next when all endpoints of a service are full.
 
-Classes of priority go first; inside a class keys take turns, by start-time fair queueing (Goyal, Vin, Cheng
-1996) with every request of the same weight: a key with a thousand requests delays another one's first by one
-request. Every SHARE-th turn goes to the lowest class that waits, so that none starves.
+Higher classes of priority go first. Inside a class keys take turns in rounds, one request each: a key with a
+thousand requests delays another one's first by one. Every SHARE-th turn goes to a lower class, so that none
+starves: with every class waiting, `normal` and `low` have a 32nd of the turns each.
 """
 
-from collections import deque
-from collections.abc import Iterator
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from heapq import heappop, heappush
+from enum import Enum, auto
 from typing import Generic, TypeVar
 
 CLASSES = ("high", "normal", "low")
 SHARE = 16
 
 T = TypeVar("T")
+
+
+class Turn(Enum):
+    """What came of somebody's turn."""
+
+    TAKEN = auto()
+    """It was served."""
+    GONE = auto()
+    """It does not wait any more; it had no turn."""
+    NOT_THIS = auto()
+    """It cannot be served now, but another one may: it keeps its place."""
+    NOT_THIS_CLASS = auto()
+    """Nobody of its class can be served now."""
 
 
 @dataclass(slots=True)
@@ -25,114 +38,150 @@ class Place(Generic[T]):
     priority: int
     """Index into CLASSES."""
     item: T
-    tag: float = 0.0
-    number: int = 0
-    """Counts arrivals; ties are served in their order."""
-    waiting: bool = True
+    number: int
+    """Counts arrivals."""
+
+
+_Line = OrderedDict[int, Place[T]]
+"""The places of one key by their number: any of them can leave at no cost."""
 
 
 @dataclass(slots=True)
 class _Class(Generic[T]):
-    now: float = 0.0
-    """Virtual time: the tag of the one served last."""
-    last: dict[str, float] = field(default_factory=dict)
-    """By key: the tag of its last arrival."""
-    heap: list[tuple[float, int, Place[T]]] = field(default_factory=list)
-    arrivals: deque[Place[T]] = field(default_factory=deque)
-    """The same places by their arrival, to find the youngest."""
     size: int = 0
+    this: "OrderedDict[str, _Line[T]]" = field(default_factory=OrderedDict)
+    """Lines whose turn in this round is to come, by key."""
+    following: "OrderedDict[str, _Line[T]]" = field(default_factory=OrderedDict)
+    """Lines that had their turn in this round."""
+    had: set[str] = field(default_factory=set)
+    """Keys that had their turn in this round."""
+
+    def line(self, key: str) -> "_Line[T] | None":
+        return self.this.get(key) or self.following.get(key)
+
+    def lines(self) -> "Iterator[_Line[T]]":
+        yield from self.this.values()
+        yield from self.following.values()
+
+    def places(self) -> Iterator[Place[T]]:
+        for line in self.lines():
+            yield from line.values()
+
+    def add(self, place: Place[T]) -> None:
+        line = self.line(place.key)
+        if line is None:
+            line = (self.following if place.key in self.had else self.this)[place.key] = OrderedDict()
+        line[place.number] = place
+        self.size += 1
+
+    def remove(self, place: Place[T]) -> bool:
+        for lines in (self.this, self.following):
+            line = lines.get(place.key)
+            if line is not None and line.pop(place.number, None) is not None:
+                if not line:
+                    del lines[place.key]
+                self.size -= 1
+                if not self.this:
+                    self.this, self.following = self.following, self.this
+                    self.had.clear()
+                return True
+        return False
+
+    def served(self, place: Place[T]) -> None:
+        """It was its key's turn."""
+        line = self.this.pop(place.key, None)
+        if line is not None:
+            self.following[place.key] = line
+        self.had.add(place.key)
+        self.remove(place)
 
 
 class FairQueue(Generic[T]):
-    """Those who wait for one service. All operations are O(log n)."""
+    """Those who wait for one service. Joining and leaving are O(1), and so is a turn that is taken."""
 
     def __init__(self) -> None:
         self._classes: tuple[_Class[T], ...] = tuple(_Class() for _ in CLASSES)
-        self._by_key: dict[str, int] = {}
         self._number = 0
         self._turns = 0
-        self.size = 0
 
     def __len__(self) -> int:
-        return self.size
+        return sum(each.size for each in self._classes)
+
+    def __iter__(self) -> Iterator[Place[T]]:
+        for group in self._classes:
+            yield from group.places()
 
     def of_key(self, key: str) -> int:
         """How many requests of a key wait."""
-        return self._by_key.get(key, 0)
+        return sum(len(group.line(key) or ()) for group in self._classes)
 
-    def ahead(self, priority: int) -> int:
-        """How many are served before a newcomer of this class, at most."""
-        return sum(each.size for each in self._classes[: priority + 1])
+    def before(self, priority: int) -> bool:
+        """Whether anybody waits who goes before a newcomer of this class."""
+        return any(group.size for group in self._classes[: priority + 1])
+
+    def ahead(self, key: str, priority: int) -> int:
+        """How many of those who wait go before a newcomer, about: its key's turn comes once a round."""
+        group = self._classes[priority]
+        rounds = len(group.line(key) or ()) + 1
+        keys = len(group.this) + len(group.following)
+        return sum(each.size for each in self._classes[:priority]) + min(group.size, rounds * keys)
 
     def join(self, key: str, priority: int, item: T) -> Place[T]:
-        """Wait at the end of the key's turn."""
-        group = self._classes[priority]
+        """Wait behind the key's others."""
         self._number += 1
-        tag = max(group.now, group.last.get(key, 0.0)) + 1.0
-        group.last[key] = tag
-        place = Place(key, priority, item, tag, self._number)
-        group.arrivals.append(place)
-        self._enter(place)
+        place = Place(key, priority, item, self._number)
+        self._classes[priority].add(place)
         return place
-
-    def back(self, place: Place[T]) -> None:
-        """One that was served and got nothing takes its old turn again."""
-        place.waiting = True
-        self._enter(place)
 
     def leave(self, place: Place[T]) -> bool:
         """Stop waiting; False if it did not wait any more."""
-        if not place.waiting:
-            return False
-        self._gone(place)
-        return True
+        return self._classes[place.priority].remove(place)
 
-    def next(self) -> Place[T] | None:
-        """Take the one whose turn it is; None if nobody waits."""
-        order: Iterator[_Class[T]] = iter(self._classes)
-        self._turns += 1
-        if self._turns % SHARE == 0:
-            order = reversed(self._classes)
-        for group in order:
-            while group.heap:
-                tag, number, place = heappop(group.heap)
-                if place.waiting and (tag, number) == (place.tag, place.number):
-                    group.now = max(group.now, tag)
-                    self._gone(place)
-                    return place
-        return None
+    def serve(self, give: Callable[[T], Turn]) -> bool:
+        """Offer the next turn to those who wait, in order, until somebody takes it; False if nobody does."""
+        for group in self._order():
+            if group.size and self._serve(group, give):
+                self._turns += 1
+                return True
+        return False
 
-    def youngest_below(self, priority: int) -> Place[T] | None:
-        """The one that came last in the lowest class below this one: it goes where not all have room."""
+    @staticmethod
+    def _serve(group: _Class[T], give: Callable[[T], Turn]) -> bool:
+        gone: list[Place[T]] = []
+        taken: Place[T] | None = None
+        for place in group.places():
+            turn = give(place.item)
+            if turn is Turn.GONE:
+                gone.append(place)
+            elif turn is not Turn.NOT_THIS:
+                taken = place if turn is Turn.TAKEN else None
+                break
+        for place in gone:
+            group.remove(place)
+        if taken is not None:
+            group.served(taken)
+        return taken is not None
+
+    def _order(self) -> tuple[_Class[T], ...]:
+        high, normal, low = self._classes
+        number, rest = divmod(self._turns, SHARE)
+        if rest != SHARE - 1:
+            return self._classes
+        return (low, normal, high) if number % 2 or not high.size else (normal, low, high)
+
+    def victim(self, key: str, priority: int) -> Place[T] | None:
+        """Who makes room for a newcomer: the youngest of the lowest class below its own, otherwise the
+        youngest of the key that has most waiting in its class, where that is more than the newcomer's has.
+        """
         for group in reversed(self._classes[priority + 1 :]):
-            while group.arrivals:
-                if group.arrivals[-1].waiting:
-                    return group.arrivals[-1]
-                group.arrivals.pop()
-        return None
+            if group.size:
+                return max((_last(line) for line in group.lines()), key=lambda place: place.number)
+        group = self._classes[priority]
+        longest = max(group.lines(), key=len, default=None)
+        if longest is None or len(longest) <= len(group.line(key) or ()) + 1:
+            return None
+        return _last(longest)
 
-    def _enter(self, place: Place[T]) -> None:
-        group = self._classes[place.priority]
-        heappush(group.heap, (place.tag, place.number, place))
-        group.size += 1
-        self.size += 1
-        self._by_key[place.key] = self._by_key.get(place.key, 0) + 1
 
-    def _gone(self, place: Place[T]) -> None:
-        place.waiting = False
-        group = self._classes[place.priority]
-        group.size -= 1
-        self.size -= 1
-        left = self._by_key[place.key] - 1
-        if left:
-            self._by_key[place.key] = left
-        else:
-            del self._by_key[place.key]
-        while group.arrivals and not group.arrivals[0].waiting:
-            group.arrivals.popleft()
-        if not group.size:
-            # Nobody waits: turns begin anew, and nothing is remembered of keys that may never come again.
-            group.now = 0.0
-            group.last.clear()
-            group.heap.clear()
-            group.arrivals.clear()
+def _last(line: "_Line[T]") -> Place[T]:
+    return line[next(reversed(line))]

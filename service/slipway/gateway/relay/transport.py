@@ -47,7 +47,7 @@ class TransportLimits:
     connect: float = 3.0
     """Until the connection stands."""
     first_byte: float = 600.0
-    """Until the answer's head; an answer that is not streamed takes as long as it is generated."""
+    """Until the answer's head, then to its body; an answer that is not streamed is generated meanwhile."""
     idle: float = 300.0
     """Between two parts of a body."""
     keep: float = 15.0
@@ -121,6 +121,18 @@ class Connection(asyncio.Protocol):
                 raise self._error
             await self._wait(self.limits.first_byte)
         return self.status
+
+    @property
+    def begun(self) -> bool:
+        """Whether something of the body has come, or its end."""
+        return bool(self._chunks) or self.complete
+
+    async def beginning(self) -> None:
+        """Wait until something of the body has come, or its end."""
+        while not self.begun:
+            if self._error is not None:
+                raise self._error
+            await self._wait(self.limits.first_byte)
 
     async def read(self) -> bytes:
         """What has come of the body since the last call, waiting for something; b"" at the end."""
