@@ -11,6 +11,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random, SystemRandom
+from threading import Timer
 from typing import Any
 
 from opentelemetry.context import Context
@@ -35,6 +36,9 @@ from slipway import __version__
 from slipway.gateway.exchanges import CLIENT_LEFT, Exchange
 from slipway.gateway.metrics import PROVIDER
 from slipway.gateway.sampled import Sampled
+
+LAST_EXPORT = 2.0
+"""Seconds that the spans which wait at the end may take to be sent."""
 
 
 @dataclass(slots=True)
@@ -67,6 +71,7 @@ class Tracing:
         clock: Callable[[], float],
         wall_ns: Callable[[], int],
         random: Random,
+        give_up: Callable[[], None] = lambda: None,
     ) -> None:
         """Trace `share` (0 to 1) of the requests that bring no decision of their own in `traceparent`."""
         self._ids = _ChosenIds(random)
@@ -74,6 +79,7 @@ class Tracing:
         self._share = share
         self._clock = clock
         self._wall_ns = wall_ns
+        self._give_up = give_up
         resource = Resource.create({"service.name": "slipway-gateway", "service.version": __version__})
         self._provider = TracerProvider(
             sampler=ALWAYS_ON, resource=resource, id_generator=self._ids, shutdown_on_exit=False
@@ -134,15 +140,24 @@ class Tracing:
         self._ids.trace_id = 0
 
     def close(self) -> None:
-        """Export what waits, then stop."""
+        """Export what waits, then stop; a collector that is away does not hold up the end."""
+        late = Timer(LAST_EXPORT, self._give_up)
+        late.daemon = True
+        late.start()
         self._provider.shutdown()
+        late.cancel()
 
 
 def tracing_to(endpoint: str, share: float, clock: Callable[[], float]) -> Tracing:
     """Traces sent by OTLP over HTTP to a collector's base URL, in batches, from a thread of its own."""
     exporter = OTLPSpanExporter(f"{endpoint.rstrip('/')}/v1/traces", timeout=10)
     return Tracing(
-        BatchSpanProcessor(exporter), share=share, clock=clock, wall_ns=time.time_ns, random=SystemRandom()
+        BatchSpanProcessor(exporter),
+        share=share,
+        clock=clock,
+        wall_ns=time.time_ns,
+        random=SystemRandom(),
+        give_up=exporter.shutdown,
     )
 
 

@@ -1,6 +1,7 @@
 """Traces: a collector over real HTTP and protobuf receives the spans of real requests."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -8,7 +9,7 @@ from typing import Any
 import pytest
 from opentelemetry.proto.collector.trace.v1.trace_service_pb2 import ExportTraceServiceRequest
 
-from integration.gateway.conftest import Start, StartUpstream
+from integration.gateway.conftest import Running, Start, StartUpstream
 from integration.gateway.upstreams import Exchange, Upstream, behave
 
 
@@ -43,6 +44,22 @@ async def collector() -> AsyncIterator[Collector]:
     made.port = server.sockets[0].getsockname()[1]
     yield made
     server.close()
+
+
+@pytest.fixture
+async def start(start: Start) -> AsyncIterator[Start]:
+    """Leaves no thread that exports."""
+    made: list[Running] = []
+
+    async def begin(*upstreams: Upstream | str, **settings: Any) -> Running:
+        made.append(await start(*upstreams, **settings))
+        return made[-1]
+
+    yield begin
+    for running in made:
+        assert running.gateway.serving.tracing is not None
+        await asyncio.to_thread(running.gateway.serving.tracing.close)
+    assert not any(thread.name.startswith("Otel") for thread in threading.enumerate())
 
 
 BODY = {"model": "m", "messages": [{"role": "user", "content": "hi"}], "stream": True}
