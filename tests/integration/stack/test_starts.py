@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from integration.waiting import free_port
+from integration.waiting import free_port, until
 
 
 def engine(*args: str) -> "subprocess.Popen[str]":
