@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection, text
@@ -54,11 +55,12 @@ async def test_a_reader_sees_one_moment_and_keeps_no_writer_waiting(database: Da
     assert await database.read(_value) == 1
 
 
-async def test_what_was_read_is_still_true_when_it_is_written(url: str) -> None:
-    """Many read, then write: on SQLite none is lost and none fails because another was faster."""
-    if not url.startswith("sqlite"):
-        pytest.skip("PostgreSQL locks rows; the code asks for it with FOR UPDATE")
-    one = Database(url, seconds=10.0, threads=8)
+async def test_what_was_read_is_still_true_when_it_is_written(tmp_path: Path) -> None:
+    """Many read, then write: on SQLite none is lost and none fails because another was faster.
+
+    PostgreSQL locks rows; the code asks for it with FOR UPDATE.
+    """
+    one = Database(f"sqlite:///{tmp_path}/gateway.db", seconds=10.0, threads=8)
     await one.migrate()
     await one.run(lambda connection: connection.execute(text("CREATE TABLE counter (value INTEGER)")))
     await one.run(lambda connection: connection.execute(text("INSERT INTO counter VALUES (0)")))
