@@ -3,11 +3,11 @@
 import asyncio
 import secrets
 import time
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Coroutine
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from prometheus_client import CollectorRegistry
 from starlette.middleware.cors import CORSMiddleware
@@ -106,7 +106,7 @@ class Gateway:
     name: str
     """Tells this process apart from other gateways, in leases and usage."""
     recorder: RecorderChild | None
-    always: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
+    always: list[Callable[[], Coroutine[Any, Any, None]]] = field(default_factory=list)
     """Runs as long as the gateway."""
     known: list[Callable[[], Awaitable[None]]] = field(default_factory=list)
     """Returns when it is known whether what requests need is there: the first ones wait for that a while."""
@@ -121,7 +121,7 @@ class Gateway:
         loop = asyncio.get_running_loop()
         self.log.gather(loop.call_later)
         self._tasks = [loop.create_task(self._watch()), loop.create_task(self._open_database())]
-        self._tasks += [loop.create_task(self._forever(run)) for run in self.always]
+        self._tasks += [loop.create_task(run()) for run in self.always]
         if self.recorder is not None:
             self._tasks.append(loop.create_task(self.recorder.run()))
         with suppress(TimeoutError):
@@ -148,10 +148,6 @@ class Gateway:
             except Exception as error:
                 self.log.write("error", "source_failed", f"{type(error).__name__}: {error}")
                 await asyncio.sleep(1)
-
-    @staticmethod
-    async def _forever(run: Callable[[], Awaitable[None]]) -> None:
-        await run()
 
     async def _open_database(self) -> None:
         """Bring the database up to date, as often as it takes; requests to models do not wait for it."""
@@ -218,7 +214,7 @@ def make_gateway(
         log.write("warning", "stalled", f"{address} has work, is silent and {_STALLED[outcome]}")
 
     database = Database(settings.database, seconds=settings.database_timeout)
-    always: list[Callable[[], Awaitable[None]]] = [
+    always: list[Callable[[], Coroutine[Any, Any, None]]] = [
         Watch(
             relay,
             WatchLimits(settings.stall, settings.stall_patience, settings.hang),

@@ -195,19 +195,23 @@ def completions(settings: GatewaySettings) -> Table:
     }
 
 
-def embeddings(settings: GatewaySettings) -> Table:
-    """POST /v1/embeddings."""
-    inputs = either(
+def inputs(settings: GatewaySettings) -> Rule:
+    """What is to be embedded or labelled: a text or several, or their token ids."""
+    return either(
         f"must be a string, a list of at most {settings.max_inputs} strings, or token ids",
         text(settings.max_body, shortest=1),
         array(text(settings.max_body, shortest=1), settings.max_inputs, least=1),
         array(bounds.TOKEN, 1_000_000, least=1),
         array(array(bounds.TOKEN, 1_000_000, least=1), settings.max_inputs, least=1),
     )
+
+
+def embeddings(settings: GatewaySettings) -> Table:
+    """POST /v1/embeddings."""
     return {
         **everywhere(),
         **operators_fields(),
-        "input": inputs,
+        "input": inputs(settings),
         "dimensions": integer(1, 65_536, "Only models trained for it can shorten their vectors."),
         "encoding_format": one_of("float", "base64"),
         "truncate_prompt_tokens": integer(-1, INT64),

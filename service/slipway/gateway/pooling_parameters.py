@@ -1,7 +1,7 @@
 """Fields of the routes that judge texts: score, rerank, classify. The rest is in `parameters`."""
 
 from slipway.gateway import bounds
-from slipway.gateway.parameters import CACHE_SALT, INT64, Table, everywhere, operators_fields
+from slipway.gateway.parameters import CACHE_SALT, INT64, Table, everywhere, inputs, operators_fields
 from slipway.gateway.rules import Rule, array, boolean, either, integer, one_of, refused, text
 from slipway.gateway.settings import GatewaySettings
 
@@ -74,13 +74,7 @@ def classify(settings: GatewaySettings) -> Table:
     """POST /v1/classify: a label with its probabilities for each text, or labels for its tokens."""
     return {
         **_pooling(),
-        "input": either(
-            f"must be a string, a list of at most {settings.max_inputs} strings, or token ids",
-            text(settings.max_body, shortest=1),
-            array(text(settings.max_body, shortest=1), settings.max_inputs, least=1),
-            array(bounds.TOKEN, 1_000_000, least=1),
-            array(array(bounds.TOKEN, 1_000_000, least=1), settings.max_inputs, least=1),
-        ),
+        "input": inputs(settings),
         "add_special_tokens": boolean(),
         "messages": refused("is not offered here; use `input`"),
     }

@@ -9,7 +9,7 @@ from fastapi.responses import JSONResponse
 from slipway.gateway.apis import Caller
 from slipway.gateway.catalog import Catalog
 from slipway.gateway.limits import Level, LimitStore, subjects_of
-from slipway.gateway.limits.refusals import dollars
+from slipway.objects.money import dollars
 
 
 def router(caller: Caller, catalog: Callable[[], Catalog], limits: LimitStore) -> APIRouter:

@@ -5,7 +5,7 @@ from math import ceil
 
 from slipway.gateway.errors import APIError, retry_after
 from slipway.gateway.limits.contract import LIMITS, PERIODS, Decision, Subject
-from slipway.objects.money import NANO
+from slipway.objects.money import dollars
 
 _TYPES = {
     "requests_per_minute": "requests",
@@ -54,12 +54,6 @@ def refusal(decision: Decision, now: float) -> APIError:
         kind="insufficient_quota" if budget else _TYPES[limit],
         headers=[*headers, *retry_after(refused.retry_after)],
     )
-
-
-def dollars(nano: int) -> str:
-    """Nano-dollars as a decimal string, without trailing zeros."""
-    whole, rest = divmod(nano, NANO)
-    return f"{whole}.{rest:09d}".rstrip("0").rstrip(".")
 
 
 def _whose(subject: Subject) -> str:

@@ -203,7 +203,6 @@ def _chat_part(part: dict[str, Any]) -> Part:
 
 
 _STRING = {"type": "string"}
-_OPTIONAL = {"type": ["string", "null"]}
 
 
 def _schema(kind: str, required: tuple[str, ...], **properties: Any) -> dict[str, Any]:

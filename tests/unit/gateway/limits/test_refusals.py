@@ -5,7 +5,7 @@ from datetime import UTC, datetime
 import pytest
 
 from slipway.gateway.limits import InProcessLimits, Rates, Subject, refusal
-from slipway.gateway.limits.refusals import dollars
+from slipway.objects.money import dollars
 
 NOON = datetime(2026, 3, 4, 12, tzinfo=UTC).timestamp()  # A Wednesday.
 
