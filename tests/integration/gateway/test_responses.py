@@ -11,7 +11,7 @@ from typing import Any
 
 import openai
 import pytest
-from openai.types.responses import Response
+from openai.types.responses import Response, ResponseStreamEvent
 
 from integration.gateway.conftest import Running, Start, StartUpstream
 from integration.gateway.processes import Process
@@ -389,6 +389,69 @@ async def test_an_engine_that_dies_fails_the_response(start: Start, start_upstre
         found = await until_status(api, queued.id, "failed")
         assert found.error is not None
         assert found.error.code == "server_error"
+
+
+async def test_a_failure_is_kept_before_it_is_told(
+    start: Start, start_upstream: StartUpstream, tmp_path: Path
+) -> None:
+    database = tmp_path / "responses.db"
+    holder = sqlite3.connect(database, isolation_level=None)
+
+    async def script(exchange: Exchange) -> None:
+        await exchange.begin_stream()
+        await exchange.event(chunk("On"))
+        holder.execute("BEGIN IMMEDIATE")
+        exchange.abort()
+
+    gateway = await ready(start, await start_upstream(script), database_url=f"sqlite:///{database}")
+    async with client(gateway.port) as api:
+        stream = await api.responses.create(model="m", input="a", stream=True)
+        kinds: list[str] = []
+        reading = asyncio.create_task(id_of_failed(stream, kinds))
+        assert not (await asyncio.wait({reading}, timeout=0.3))[0], kinds
+        holder.execute("ROLLBACK")
+        assert (await api.responses.retrieve(await reading)).status == "failed"
+    holder.close()
+
+
+async def id_of_failed(stream: openai.AsyncStream[ResponseStreamEvent], kinds: list[str]) -> str:
+    """The id of the response whose failure the stream tells."""
+    async for event in stream:
+        kinds.append(event.type)
+        if event.type == "response.failed":
+            return event.response.id
+    raise AssertionError(kinds)
+
+
+async def test_what_was_cancelled_elsewhere_is_told_no_other_end(
+    start: Start, start_upstream: StartUpstream, tmp_path: Path
+) -> None:
+    go_on = asyncio.Event()
+
+    async def script(exchange: Exchange) -> None:
+        await exchange.begin_stream()
+        await exchange.event(chunk("On"))
+        await go_on.wait()
+        await exchange.end_stream()
+
+    upstream = await start_upstream(script)
+    url = f"sqlite:///{tmp_path / 'both.db'}"
+    maker = await ready(start, upstream, database_url=url)
+    other = await ready(start, upstream, database_url=url)
+    async with client(maker.port) as api, client(other.port) as canceller:
+        stream = await api.responses.create(model="m", input="a", background=True, stream=True)
+        kinds = []
+        async for event in stream:
+            kinds.append(event.type)
+            if event.type == "response.created":
+                response = event.response.id
+            if event.type == "response.output_text.delta":
+                await canceller.responses.cancel(response)
+                go_on.set()  # Before the maker has looked whether it is still wanted.
+        await maker.until(lambda: maker.gateway.serving.in_flight == 0)
+        kinds += [each.type async for each in await api.responses.retrieve(response, stream=True)]
+        assert "response.completed" not in kinds
+        assert (await api.responses.retrieve(response)).status == "cancelled"
 
 
 async def test_a_refused_response_leaves_nothing_behind(

@@ -1,6 +1,7 @@
 """A chat completion as a Response: whole, or as the events of one, in OpenAI's order and numbered."""
 
 from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
 from typing import Any
 
 import orjson
@@ -8,6 +9,7 @@ import orjson
 from slipway.gateway.chat.ids import new_id
 from slipway.gateway.chat.pieces import CallPiece, Piece, read
 from slipway.gateway.chat.translating import event
+from slipway.gateway.errors import APIError
 from slipway.gateway.responses.asking import Tools
 from slipway.gateway.responses.items import CUSTOM_INPUT, Item
 
@@ -131,6 +133,8 @@ class ResponseTranslation:
         """See Translation."""
         ended = failed(self.response, "server_error", message)
         self.response.update(ended)
+        with suppress(APIError):  # While the database is away there is nothing better than to tell it.
+            await self.keep(ended)
         return self._told({"type": "response.failed", "response": ended})
 
     def _end(self) -> None:

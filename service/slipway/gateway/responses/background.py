@@ -39,8 +39,8 @@ class Outcome(CollectingSink):
         if self.status != 200:
             await super().write(data, more=more)
             return
-        if self._record is None:
-            return
+        if self._record is None or self.left:
+            return  # What was cancelled has no other end.
         for each in data.decode().split("\n\n")[:-1]:
             self._held.append((self._sequence, each + "\n\n"))
             self._sequence += 1

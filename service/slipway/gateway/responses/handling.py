@@ -167,8 +167,10 @@ class Responses:
         making.kept = True
 
     async def _keep(self, making: Making, response: Response) -> None:
-        await self.database.run(lambda connection: store.end(connection, response))
+        kept = await self.database.run(lambda connection: store.end(connection, response))
         making.ended = True
+        if not kept:
+            self.unwanted(response["id"])  # It was cancelled or deleted just before.
 
     async def _settle(self, making: Making, exchange: Exchange, *, left: bool) -> None:
         """Tell the database of an end that was none of an answer."""
