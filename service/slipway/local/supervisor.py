@@ -181,7 +181,7 @@ class Supervisor:
         return [
             Wanted(GATEWAY, "", 1),
             *(
-                Wanted(name, service.revision, service.spec.replicas, service.spec.rollout.strategy)
+                Wanted(name, service.revision, service.spec.replicas, service.spec.rollout.between_processes)
                 for name, service in self._services.items()
             ),
         ]

@@ -3,6 +3,7 @@
 API group `slipway.dev`, version `v1alpha1`.
 """
 
+from slipway.objects.annotations import PAUSED, ROLLOUT_COMMAND, ROTATE_KEY, ROTATION_OVERLAP
 from slipway.objects.apikeys import (
     APIKey,
     APIKeySpec,
@@ -14,8 +15,11 @@ from slipway.objects.apikeys import (
     Priority,
     Role,
 )
+from slipway.objects.autoscaling import Autoscaling
+from slipway.objects.finetunes import FineTune, FineTuneSpec, FineTuneStatus
 from slipway.objects.llmservices import (
     Adapter,
+    CacheSpec,
     EngineSpec,
     LLMService,
     LLMServiceSpec,
@@ -26,18 +30,44 @@ from slipway.objects.llmservices import (
 from slipway.objects.meta import API_VERSION, Condition, Metadata, Resource
 from slipway.objects.modelroutes import ModelRoute, ModelRouteSpec, Target
 from slipway.objects.owners import Owner, OwnerSpec
+from slipway.objects.resources import Resources
+from slipway.objects.rollouts import Analysis, RolloutSpec, Step
+from slipway.objects.scalars import Duration, Factor, Fraction, Pause, Quantity
+from slipway.objects.statuses import (
+    FetchStatus,
+    LLMServiceStatus,
+    RevisionRecord,
+    RolloutStatus,
+    ScalingStatus,
+    Traffic,
+)
 
 __all__ = [
     "API_VERSION",
+    "PAUSED",
+    "ROLLOUT_COMMAND",
+    "ROTATE_KEY",
+    "ROTATION_OVERLAP",
     "APIKey",
     "APIKeySpec",
     "APIKeyStatus",
     "Adapter",
+    "Analysis",
+    "Autoscaling",
     "Budget",
+    "CacheSpec",
     "Condition",
+    "Duration",
     "EngineSpec",
+    "Factor",
+    "FetchStatus",
+    "FineTune",
+    "FineTuneSpec",
+    "FineTuneStatus",
+    "Fraction",
     "LLMService",
     "LLMServiceSpec",
+    "LLMServiceStatus",
     "Limits",
     "Metadata",
     "ModelLimits",
@@ -47,10 +77,19 @@ __all__ = [
     "Owner",
     "OwnerName",
     "OwnerSpec",
+    "Pause",
     "Pricing",
     "Priority",
+    "Quantity",
     "Resource",
+    "Resources",
+    "RevisionRecord",
     "Role",
+    "RolloutSpec",
+    "RolloutStatus",
+    "ScalingStatus",
+    "Step",
     "Target",
     "Task",
+    "Traffic",
 ]

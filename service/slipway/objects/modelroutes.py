@@ -6,6 +6,9 @@ from pydantic import Field, field_validator
 
 from slipway.objects.llmservices import ServedName
 from slipway.objects.meta import Part, Resource
+from slipway.objects.rules import rules
+
+_ALL_ZERO = "every target has weight 0; give at least one of them a share"
 
 
 class Target(Part):
@@ -20,9 +23,18 @@ class Target(Part):
 class ModelRouteSpec(Part):
     """Where requests for the virtual model go. One target makes an alias, several a weighted split."""
 
+    model_config = rules(
+        ("self.targets.exists(t, t.weight > 0)", _ALL_ZERO),
+        (
+            "self.targets.all(t, self.targets.exists_one(u, u.model == t.model))",
+            "two targets are one model; give it one weight",
+        ),
+    )
+
     name: ServedName | None = None
     """What clients put into `model`; the object's own name if left out."""
     targets: tuple[Target, ...] = Field(min_length=1, max_length=32)
+    """Models that share the requests."""
     fallbacks: tuple[ServedName, ...] = Field(default=(), max_length=8)
     """Models tried in order when the chosen one cannot answer: no ready endpoint, full, or failed before
     the first byte."""
@@ -31,7 +43,7 @@ class ModelRouteSpec(Part):
     @classmethod
     def _something_to_lead_to(cls, targets: tuple[Target, ...]) -> tuple[Target, ...]:
         if not any(target.weight for target in targets):
-            raise ValueError("every target has weight 0; give at least one of them a share")
+            raise ValueError(_ALL_ZERO)
         names = [target.model for target in targets]
         for name in names:
             if names.count(name) > 1:
@@ -43,7 +55,9 @@ class ModelRoute(Resource):
     """A virtual model."""
 
     kind: Literal["ModelRoute"] = "ModelRoute"
+    """ModelRoute."""
     spec: ModelRouteSpec
+    """Where its requests go."""
 
     @property
     def served_name(self) -> str:

@@ -31,7 +31,9 @@ class Owner(Resource):
     """A person or team."""
 
     kind: Literal["Owner"] = "Owner"
+    """Owner."""
     spec: OwnerSpec = OwnerSpec()
+    """What its keys and people may do."""
 
     @property
     def owner_name(self) -> str:

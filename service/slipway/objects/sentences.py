@@ -2,6 +2,9 @@
 
 from typing import Any
 
+from slipway.objects.scalars import Duration, Factor, Fraction, Number, Pause, Quantity
+from slipway.objects.sources import MODEL_SOURCE, SOURCE
+
 _TYPES = {
     "int_type": "a whole number",
     "int_parsing": "a whole number",
@@ -16,9 +19,17 @@ _TYPES = {
     "model_attributes_type": "a mapping (`name: value`)",
 }
 _PATTERNS = {
-    r"^(file|hf|s3|pypi)://\S+$": (
-        "a source: file:///path, hf://org/name@revision, s3://bucket/prefix or pypi://package/file"
+    SOURCE: "a source: file:///path, hf://org/name@revision, s3://bucket/prefix or pypi://package/file",
+    MODEL_SOURCE: (
+        "a source: file:///path, hf://org/name@revision, s3://bucket/prefix, pypi://package/file or, on a"
+        " cluster, pvc://claim/path"
     ),
+    Duration.pattern: "a duration: hours, minutes and seconds such as 30s, 5m or 1h30m",
+    Pause.pattern: "a pause: a duration such as 30s, 5m or 1h30m, or manual",
+    Fraction.pattern: 'a share from 0 to 1, in quotes: "0.05"',
+    Factor.pattern: 'a factor of at least 1, in quotes: "1.5"',
+    Number.pattern: 'a decimal in quotes: "0.5" or "2e-4"',
+    Quantity.pattern: "an amount: digits and perhaps a unit, such as 2, 500m or 24Gi",
     r"^[A-Za-z0-9][A-Za-z0-9._:/-]*$": "a model name: letters, digits and . _ : / -, a letter or digit first",
     r"^[a-z0-9]([-a-z0-9.]*[a-z0-9])?$": (
         "a name: lower case letters, digits, - and ., a letter or digit first and last"

@@ -78,7 +78,7 @@ def test_aliases_and_a_byte_order_mark_are_read() -> None:
         (
             SERVICE + MODEL + "  colour: red\n",
             "f.yaml:6:3: LLMService a: spec.colour: there is no such field; "
-            "known here: model, engine, replicas, rollout, adapters",
+            "known here: model, engine, cache, replicas, autoscaling, rollout, adapters",
         ),
         (
             SERVICE + MODEL + "  adapters:\n  - {name: x, sorce: 'hf://a/b', source: 'hf://a/b'}\n",

@@ -1,0 +1,111 @@
+"""What the operator reports of an LLMService."""
+
+from datetime import datetime
+from typing import Any, Literal
+
+from pydantic import Field
+
+from slipway.objects.meta import Condition, Status
+from slipway.objects.rules import named_by
+
+
+class Traffic(Status):
+    """One revision's share of the requests."""
+
+    revision: str
+    """Ten hex digits."""
+    weight: int = Field(ge=0, le=100)
+    """Percent."""
+
+
+class RolloutStatus(Status):
+    """Where a rollout is."""
+
+    phase: Literal["Idle", "Progressing", "Paused", "Promoting", "RolledBack", "Complete"] = "Idle"
+    """What is going on; Paused waits for `slipway rollout promote` or `resume`."""
+    step: int = 0
+    """The step of the canary, from 0."""
+    step_started_at: datetime | None = None
+    """Since when."""
+    reason: str = ""
+    """One CamelCase word for machines."""
+    message: str = ""
+    """A sentence for people, with the numbers of a comparison that failed."""
+    handled_command: str | None = None
+    """The last value of the annotation slipway.dev/rollout-command that was carried out."""
+
+
+class RevisionRecord(Status):
+    """A revision that was rolled out."""
+
+    revision: str
+    """Ten hex digits."""
+    number: int
+    """Counts the revisions of the service."""
+    deployed_at: datetime | None = None
+    """When its rollout began."""
+    outcome: str = ""
+    """What became of it: one CamelCase word."""
+    reason: str = ""
+    """Why it was taken back."""
+    spec: dict[str, Any] = Field(default_factory=dict)
+    """What makes its pods different, to return to."""
+
+
+class ScalingStatus(Status):
+    """The last decision about the number of engines."""
+
+    desired: int | None = None
+    """Engines wanted."""
+    reason: str = ""
+    """One CamelCase word for machines."""
+    message: str = ""
+    """The numbers behind it."""
+    last_decision_at: datetime | None = None
+    """When it last changed."""
+    last_active_at: datetime | None = None
+    """When there last was a request."""
+
+
+class FetchStatus(Status):
+    """How far the model's way into the cache is."""
+
+    phase: str = ""
+    """Pending, Running, Complete or Failed."""
+    message: str = ""
+    """What it is doing, or what is the matter and how to mend it."""
+
+
+class LLMServiceStatus(Status):
+    """What was observed."""
+
+    conditions: tuple[Condition, ...] = Field(default=(), json_schema_extra=named_by("type"))
+    """Ready, Progressing, Degraded; ScalingActive with autoscaling."""
+    observed_generation: int | None = None
+    """The generation of the object that this status is about."""
+    replicas: int = 0
+    """Pods that exist."""
+    ready_replicas: int = 0
+    """Pods that serve."""
+    desired_replicas: int | None = None
+    """Pods wanted, by `spec.replicas` or by autoscaling."""
+    ready: str | None = None
+    """Pods that serve of those wanted, such as `1/2`."""
+    selector: str | None = None
+    """Selects the pods, for `kubectl scale`."""
+    stable_revision: str | None = None
+    """The revision that serves."""
+    canary_revision: str | None = None
+    """The revision that is being rolled out."""
+    canary_weight: int | None = None
+    """Percent of the requests that it gets."""
+    traffic: tuple[Traffic, ...] = ()
+    """How the gateways share the requests out; empty: over all ready pods alike."""
+    rollout: RolloutStatus = RolloutStatus()
+    """Where the rollout is."""
+    history: tuple[RevisionRecord, ...] = ()
+    """Revisions, the newest first."""
+    scaling: ScalingStatus | None = None
+    """The last decision of autoscaling."""
+    fetch: FetchStatus | None = None
+    """The model's way into the cache."""
