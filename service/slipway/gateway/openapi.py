@@ -231,19 +231,19 @@ def _request(route: Route) -> Schema:
     return schema
 
 
-_STREAM: Schema = {
-    "type": "string",
-    "description": "With `stream: true`: one `data:` line of JSON an event, then `data: [DONE]`. "
-    "A stream that fails ends with an `error` event and without `[DONE]`.",
-}
+_STREAM = conversations.events(
+    "With `stream: true`: a chunk of the answer, and at the end `[DONE]`. A stream that fails ends with an "
+    "error and without `[DONE]`.",
+    {"type": "object", "anyOf": [{"required": ["choices"]}, {"required": ["error"]}]},
+    named=False,
+    end="[DONE]",
+)
 
 
 def _relayed(route: Route) -> Schema:
     content = _json(_ANSWERS[route.path])
     if route.streams:
-        content["text/event-stream"] = {
-            "schema": conversations.STREAMS.get(route.path, _STREAM),
-        }
+        content |= conversations.STREAMS.get(route.path, _STREAM)
     shape = "AnthropicError" if route.dialect is ANTHROPIC else "Error"
     codes = (400, 401, 404, 408, 413, 429, 431, 500, 502, 503, 504)
     answers: Schema = {"200": {"description": "The answer.", "headers": _ID, "content": content}}
@@ -277,8 +277,7 @@ def _kept_responses() -> Schema:
     cancel = _get("End a response in the background", response, *errors, secured=True)
     listed = _get("List what a response was made from", _json(conversations.LIST), *errors, secured=True)
     shown = _get("Show or follow a response", response, *errors, secured=True)
-    events = {"text/event-stream": {"schema": conversations.STREAMS["/v1/responses"]}}
-    shown["responses"]["200"]["content"] = response | events
+    shown["responses"]["200"]["content"] = response | conversations.STREAMS["/v1/responses"]
     paths = {
         "/v1/responses/{response}": {
             "get": {**shown, "parameters": conversations.FOLLOWING},
@@ -291,7 +290,7 @@ def _kept_responses() -> Schema:
 
 
 def document(routes: Mapping[str, Route], version: str) -> Schema:
-    """The whole document, OpenAPI 3.1."""
+    """The whole document, OpenAPI 3.2, whose `itemSchema` describes one event of a stream."""
     paths: Schema = {route.path: _relayed(route) for route in routes.values()}
     models = {
         "type": "object",
@@ -318,7 +317,7 @@ def document(routes: Mapping[str, Route], version: str) -> Schema:
     paths["/metrics"] = {"get": _get("Prometheus metrics", {"text/plain": {"schema": {"type": "string"}}})}
     paths["/openapi.json"] = {"get": _get("This document", _json({"type": "object"}))}
     return {
-        "openapi": "3.1.0",
+        "openapi": "3.2.0",
         "info": {
             "title": "Slipway",
             "version": version,

@@ -96,25 +96,43 @@ ANSWERS: dict[str, Schema] = {
     "/v1/messages": _MESSAGE,
     "/v1/messages/count_tokens": _COUNT,
 }
-_EVENT: Schema = {
-    "type": "object",
-    "required": ["event", "data"],
-    "properties": {
-        "event": _STRING,
-        "data": {"type": "string", "description": "JSON; its `type` is the event."},
-    },
-}
+
+
+def events(description: str, payload: Schema, *, named: bool, end: str | None = None) -> Schema:
+    """What a stream holds, as OpenAPI 3.2 says it: the schema of one event.
+
+    `payload` is the schema of its JSON, `named` whether events have names, `end` the data of the last one.
+    """
+    data: Schema = {"type": "string", "contentMediaType": "application/json", "contentSchema": payload}
+    item = {
+        "type": "object",
+        "required": ["event", "data"] if named else ["data"],
+        "properties": {
+            "data": data if end is None else {"anyOf": [{"const": end}, data]},
+            **({"event": _STRING} if named else {}),
+        },
+        "description": description,
+    }
+    return {"text/event-stream": {"itemSchema": item}}
+
+
+_NAMED: Schema = {"type": "object", "required": ["type"], "properties": {"type": _STRING}}
 STREAMS: dict[str, Schema] = {
-    "/v1/responses": _EVENT
-    | {
-        "description": "With `stream: true`: OpenAI's events of a response, numbered; the last one is "
-        "`response.completed`, `response.incomplete` or `response.failed`."
-    },
-    "/v1/messages": _EVENT
-    | {
-        "description": "With `stream: true`: Anthropic's events of a message; the last one is "
-        "`message_stop` or `error`."
-    },
+    "/v1/responses": events(
+        "With `stream: true`: OpenAI's events of a response, numbered; the last one is "
+        "`response.completed`, `response.incomplete` or `response.failed`.",
+        {
+            **_NAMED,
+            "required": ["type", "sequence_number"],
+            "properties": {"type": _STRING, "sequence_number": _INTEGER},
+        },
+        named=True,
+    ),
+    "/v1/messages": events(
+        "With `stream: true`: Anthropic's events of a message; the last one is `message_stop` or `error`.",
+        _NAMED,
+        named=True,
+    ),
 }
 LIST: Schema = {
     "type": "object",

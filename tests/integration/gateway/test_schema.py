@@ -1,6 +1,7 @@
 """The gateway against its own OpenAPI document: no fault, no answer that the document does not describe."""
 
 import asyncio
+import json
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -44,6 +45,7 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BaseSchema]:
     assert not upstream.errors
 
 
+EVENTS = "text/event-stream"
 CHECKS = [
     checks.not_a_server_error,
     conformance.status_code_conformance,
@@ -107,6 +109,49 @@ def test_answers_are_as_documented(api: BaseSchema, label: str, mode: Generation
     run()
     if mode is GenerationMode.POSITIVE and "{" not in label:
         assert 200 in statuses, statuses
+
+
+_MESSAGES = [{"role": "user", "content": "Hi"}]
+STREAMED: dict[str, dict[str, Any] | None] = {
+    "POST /v1/chat/completions": {"messages": _MESSAGES},
+    "POST /v1/completions": {"prompt": "Hi"},
+    "POST /v1/responses": {"input": "Hi"},
+    "POST /v1/messages": {"messages": _MESSAGES, "max_tokens": 5},
+    "GET /v1/responses/{response}": None,
+}
+
+
+def test_every_streamed_operation_is_tried(api: BaseSchema) -> None:
+    streamed = [
+        label
+        for label, operation in operations(api).items()
+        if EVENTS in operation.definition.raw["responses"]["200"]["content"]
+    ]
+    assert sorted(streamed) == sorted(STREAMED)
+
+
+@pytest.mark.parametrize("label", STREAMED)
+def test_streams_are_as_documented(api: BaseSchema, label: str) -> None:
+    body = STREAMED[label]
+    if body is None:
+        started = stream(api, "POST /v1/responses", body={"model": "m", "input": "Hi", "background": True})
+        identity = json.loads(started.text.partition("data: ")[2].partition("\n")[0])["response"]["id"]
+        answer = stream(api, label, path_parameters={"response": identity}, query={"stream": "true"})
+    else:
+        answer = stream(api, label, body={"model": "m"} | body)
+    assert answer.headers["content-type"][0].partition(";")[0] == EVENTS
+
+
+def stream(api: BaseSchema, label: str, **parts: Any) -> Any:
+    """The answer to one request for a stream, once it was found to be as documented."""
+    if "body" in parts:
+        parts["body"]["stream"] = True
+        parts["media_type"] = "application/json"
+    case = operations(api)[label].Case(**parts)
+    answer = case.call(headers={"authorization": "Bearer sk-test"})
+    assert answer.status_code == 200, answer.text
+    case.validate_response(answer, checks=CHECKS)
+    return answer
 
 
 def test_the_document_is_valid(api: BaseSchema) -> None:
