@@ -22,8 +22,8 @@ from loadtests.overhead.tables import write_between
 from loadtests.overhead.targets import TARGETS, Ground, serving
 
 PARTS = (
-    ("engine's socket", ("relay/transport.py:send",)),
-    ("client's socket", ("turns.py:_write", "turns.py:_begin", "turns.py:_flush")),
+    ("engine's socket", ("relay/transport.py:_flush",)),
+    ("client's socket", ("connections.py:flush",)),
     ("accounting", ("gateway/accounts.py", "gateway/sampled.py")),
     ("usage journal", ("gateway/usage/",)),
     ("metrics", ("gateway/metrics.py", "prometheus_client/")),
@@ -40,7 +40,14 @@ PARTS = (
     ("relay", ("gateway/relay/",)),
     (
         "server",
-        ("uvicorn/", "gateway/connections.py", "gateway/turns.py", "asyncio/", "gateway/frontdoor.py"),
+        (
+            "uvicorn/",
+            "gateway/connections.py",
+            "gateway/turns.py",
+            "gateway/outbox.py",
+            "asyncio/",
+            "gateway/frontdoor.py",
+        ),
     ),
     ("serving", ("gateway/",)),
 )

@@ -8,7 +8,9 @@ gateway's work.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
+from functools import lru_cache
 from typing import Any
 from urllib.parse import unquote
 
@@ -17,12 +19,15 @@ from uvicorn.protocols.http.flow_control import HIGH_WATER_LIMIT
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 from slipway.gateway.errors import APIError, overloaded
+from slipway.gateway.outbox import Outbox
 from slipway.gateway.requests import new_request_id
 from slipway.gateway.settings import GatewaySettings
 from slipway.gateway.turns import Turn
 
 EXTENSION = "slipway.client"
 _ASGI = {"version": "3.0", "spec_version": "2.3"}
+_MOST_HELD = 65_536
+"""Bytes that are held for one write; what is larger goes out at once, beside and not behind what was held."""
 
 
 class RefusedHeadError(Exception):
@@ -41,10 +46,20 @@ def _head_too_large() -> APIError:
     return APIError(431, "head_too_large", "The request's head is too large. Send fewer and shorter headers.")
 
 
+@lru_cache(1024)  # A few routes are most of what is asked for.
+def _split(url: bytes) -> tuple[str, bytes, bytes]:
+    """A request target's path for ASGI, its raw path, its query."""
+    parsed = httptools.parse_url(url)
+    path = parsed.path.decode("ascii")
+    return unquote(path) if "%" in path else path, parsed.path, parsed.query or b""
+
+
 class ClientConnection(HttpToolsProtocol):
     """One client's connection. `settings` is set by `protocol_class`."""
 
     settings: GatewaySettings
+    cycle: Turn | None  # type: ignore[assignment]
+    pipeline: deque[Turn]  # type: ignore[assignment]
     _leave: Callable[[], None] | None = None
     _head_timer: asyncio.TimerHandle | None = None
     _write_timer: asyncio.TimerHandle | None = None
@@ -53,6 +68,8 @@ class ClientConnection(HttpToolsProtocol):
     _in_head = False
     _head_bytes = 0
     _hosts = 0
+    _held: list[bytes]
+    _held_bytes = 0
 
     # --- what the application sees ----------------------------------------------------------------
 
@@ -61,6 +78,10 @@ class ClientConnection(HttpToolsProtocol):
         """Whether the whole body of the request in work has arrived."""
         return not self._answering().more_body
 
+    def whole_body(self) -> bytes | None:
+        """The body of the request in work, if all of it has come; nobody may receive it then."""
+        return self._answering().whole_body()
+
     def on_leave(self, call: Callable[[], None] | None) -> None:
         """Have `call` called when the client leaves."""
         self._leave = call
@@ -68,15 +89,74 @@ class ClientConnection(HttpToolsProtocol):
             call()
 
     def cut(self) -> None:
-        """Close without ending the answer."""
+        """Close without ending the answer, but with what was said of it."""
         self._answering().disconnected = True
+        self.flush()
         self.transport.abort()
 
-    def _answering(self) -> Any:
+    def _answering(self) -> Turn:
         """The request in work; with pipelined ones behind it that is not the last one that came."""
-        return self._current if self._current is not None else self.cycle
+        turn = self._current or self.cycle
+        assert turn is not None  # noqa: S101 - asked for by a request, or where one has come
+        return turn
 
-    _current: Any = None
+    _current: Turn | None = None
+
+    # --- what a turn sees -------------------------------------------------------------------------
+
+    @property
+    def default_headers(self) -> list[tuple[bytes, bytes]]:
+        """See Way.default_headers; uvicorn makes them anew each second, for the date."""
+        return self.server_state.default_headers
+
+    def write(self, data: bytes) -> None:
+        """See Way.write."""
+        held = self._held
+        if not held:
+            self._outbox.add(self.flush)
+        held.append(data)
+        self._held_bytes += len(data)
+        if self._held_bytes > _MOST_HELD:
+            self.flush()
+
+    def flush(self) -> None:
+        """Write what is held."""
+        held = self._held
+        if not held:
+            return
+        self._held = []
+        if not self.transport.is_closing():
+            if self._held_bytes <= 2 * _MOST_HELD:
+                self.transport.write(held[0] if len(held) == 1 else b"".join(held))
+            else:
+                self.transport.writelines(held)
+        self._held_bytes = 0
+
+    def close(self) -> None:
+        """See Way.close."""
+        self.flush()
+        self.transport.close()
+
+    async def heard(self) -> None:
+        """See Way.heard."""
+        self._heard.clear()
+        await self._heard.wait()
+
+    def ended(self, turn: Turn) -> None:
+        """See Way.ended."""
+        self._heard.set()
+        self.server_state.total_requests += 1
+        if not turn.keep_alive:
+            self.close()
+        if self.transport.is_closing():
+            return
+        self.flow.resume_reading()
+        if self.pipeline:
+            self._start(self.pipeline.pop())
+            return
+        self._idle_since = self.loop.time()
+        if self._idle_timer is None:
+            self._idle_timer = self.loop.call_later(self.timeout_keep_alive, self._is_idle)
 
     # --- asyncio ----------------------------------------------------------------------------------
 
@@ -84,6 +164,8 @@ class ClientConnection(HttpToolsProtocol):
         super().connection_made(transport)
         self._extensions = {EXTENSION: self}
         self._heard = asyncio.Event()
+        self._outbox = Outbox.of(self.loop)
+        self._held = []
         if len(self.connections) > self.settings.max_connections:
             self._answer(overloaded("The gateway has as many connections as it can take. Try again shortly."))
             return
@@ -118,13 +200,25 @@ class ClientConnection(HttpToolsProtocol):
         if self._idle_timer is not None:
             self._idle_timer.cancel()
             self._idle_timer = None
+        self.connections.discard(self)
+        for turn in (self._current, self.cycle):
+            if turn is not None and not turn.response_complete:
+                turn.disconnected = True
+        self._heard.set()
+        self.flow.resume_writing()
+        if exc is None:
+            self.transport.close()
+        self.parser = None  # type: ignore[assignment]
         leave, self._leave = self._leave, None
-        if self._current is not None and not self._current.response_complete:
-            self._current.disconnected = True
-            self._current.message_event.set()
-        super().connection_lost(exc)
         if leave is not None:
             leave()
+
+    def shutdown(self) -> None:
+        """Told by the server when it ends: close, after the answer that is under way."""
+        if self.cycle is None or self.cycle.response_complete:
+            self.close()
+        else:
+            self.cycle.keep_alive = False
 
     def pause_writing(self) -> None:
         super().pause_writing()
@@ -192,7 +286,7 @@ class ClientConnection(HttpToolsProtocol):
 
     def on_body(self, body: bytes) -> None:
         turn = self.cycle
-        if turn.response_complete:
+        if turn is None or turn.response_complete:
             return
         turn.body += body
         if len(turn.body) > HIGH_WATER_LIMIT:
@@ -200,57 +294,38 @@ class ClientConnection(HttpToolsProtocol):
         self._heard.set()
 
     def on_message_complete(self) -> None:
-        if not self.cycle.response_complete:
-            self.cycle.more_body = False
+        turn = self.cycle
+        if turn is not None and not turn.response_complete:
+            turn.more_body = False
             self._heard.set()
 
     def _begin_turn(self, version: str) -> None:
-        url = httptools.parse_url(self.url)
-        path = url.path.decode("ascii")
         scope: Any = self.scope
         scope["method"] = self.parser.get_method().decode("ascii")
         scope["http_version"] = version
-        scope["path"] = unquote(path) if "%" in path else path
-        scope["raw_path"] = url.path
-        scope["query_string"] = url.query or b""
+        scope["path"], scope["raw_path"], scope["query_string"] = _split(self.url)
         before = self.cycle
         turn = self.cycle = Turn(
-            scope=scope,
-            transport=self.transport,
-            flow=self.flow,
-            logger=self.logger,
-            access_logger=self.access_logger,
-            access_log=False,
-            default_headers=self.server_state.default_headers,
-            message_event=self._heard,
-            expect_100_continue=self.expect_100_continue,
+            scope,
+            self,
             keep_alive=version != "1.0" and self.parser.should_keep_alive(),
-            on_response=self.on_response_complete,
+            expects_continue=self.expect_100_continue,
         )
-        turn.loop = self.loop
         if before is None or before.response_complete:
-            self._start_asgi_task(turn, self.app)
+            self._start(turn)
         else:
             self.flow.pause_reading()
-            self.pipeline.appendleft((turn, self.app))
+            self.pipeline.appendleft(turn)
 
-    def _start_asgi_task(self, cycle: Any, app: Any) -> None:
-        self._current = cycle
-        task = self.loop.create_task(cycle.run_asgi(app))
-        self.tasks.add(task)
-        task.add_done_callback(self.tasks.discard)
+    def _start(self, turn: Turn) -> None:
+        self._current = turn
+        self.tasks.add(self.loop.create_task(self._run(turn)))
 
-    def on_response_complete(self) -> None:
-        self.server_state.total_requests += 1
-        if self.transport.is_closing():
-            return
-        self.flow.resume_reading()
-        if self.pipeline:
-            self._start_asgi_task(*self.pipeline.pop())
-            return
-        self._idle_since = self.loop.time()
-        if self._idle_timer is None:
-            self._idle_timer = self.loop.call_later(self.timeout_keep_alive, self._is_idle)
+    async def _run(self, turn: Turn) -> None:
+        try:
+            await turn.run(self.app)
+        finally:
+            self.tasks.discard(asyncio.current_task())
 
     # --- answers without the application ----------------------------------------------------------
 
@@ -263,7 +338,8 @@ class ClientConnection(HttpToolsProtocol):
         self._in_head = False
         if self.transport.is_closing():
             return
-        current = self._answering()
+        self.flush()
+        current = self._current or self.cycle
         if current is not None and current.response_started and not current.response_complete:
             self.transport.close()
             return
@@ -276,8 +352,8 @@ class ClientConnection(HttpToolsProtocol):
             b"x-request-id: %b\r\n" % new_request_id(),
         ]
         lines += [b"%b: %b\r\n" % header for header in error.headers]
-        self.transport.write(b"".join([*lines, b"\r\n", body]))
-        self.transport.close()
+        self.write(b"".join([*lines, b"\r\n", body]))
+        self.close()
 
     # --- timers -----------------------------------------------------------------------------------
 

@@ -83,9 +83,12 @@ class Serving:
         async def work() -> None:
             key = self.identities.find(head)
             self._identified(exchange, key if key is not None else await self.identities.resolve(head))
-            data = await read_body(
-                head, receive, self.settings.max_body, self.settings.body_timeout, ready=client.body_complete
-            )
+            most = self.settings.max_body
+            data = client.whole_body()
+            if data is None:
+                data = await read_body(head, receive, most, self.settings.body_timeout, ready=False)
+            elif len(data) > most:
+                raise errors.body_too_large(most)
             body = parse(head, data)
             await self.handlers.get(route.path, self.answer)(exchange, body)
 

@@ -39,6 +39,10 @@ class Client(Protocol):
         """Have `call` called at once when the client leaves; None: nothing any more."""
         ...
 
+    def whole_body(self) -> bytes | None:
+        """The request's body, where all of it has come and none was read; None where it has to be awaited."""
+        ...
+
     def cut(self) -> None:
         """Close the connection without ending the answer, so that the client sees it is incomplete."""
         ...

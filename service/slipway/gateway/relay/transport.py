@@ -11,6 +11,8 @@ from typing import Protocol
 
 import httptools
 
+from slipway.gateway.outbox import Outbox
+
 
 class UpstreamError(Exception):
     """The engine gave no usable answer."""
@@ -80,6 +82,9 @@ class Connection(asyncio.Protocol):
         self.kept_since = 0.0
         self._on_lost = on_lost
         self._transport: asyncio.Transport | None = None
+        self._outbox = Outbox.of(loop)
+        self._request = (b"", b"")
+        """Not written yet."""
         self._parser = httptools.HttpResponseParser(self)
         self._waiter: asyncio.Future[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -106,13 +111,19 @@ class Connection(asyncio.Protocol):
 
     def send(self, head: bytes, body: bytes) -> None:
         """Write one request; the answer of the one before it must have been read to its end."""
-        assert self._transport is not None  # noqa: S101 - connection_made has run, see Pool.acquire
         self._begin()
+        self._request = (head, body)
+        self._outbox.add(self._flush)
+
+    def _flush(self) -> None:
+        head, body = self._request
+        self._request = (b"", b"")
+        if self._transport is None or self._transport.is_closing():
+            return
         if len(body) <= 65_536:
             self._transport.write(head + body)
         else:
-            self._transport.write(head)
-            self._transport.write(body)
+            self._transport.writelines((head, body))
 
     async def head(self) -> int:
         """Wait for the answer's head; returns the status, `headers` holds the rest (names in lower case)."""
