@@ -73,12 +73,15 @@ def command(
     from slipway.local.display import Display
     from slipway.local.errors import LocalError
     from slipway.local.supervisor import Settings
+    from slipway.objects.clusteronly import warnings
     from slipway.objects.loading import LoadError, load, load_file
 
     try:
         data = load(sys.stdin.buffer.read(), "standard input") if file == "-" else load_file(Path(file))
     except LoadError as error:
         raise LocalError(_listed(error)) from None
+    for warning in warnings(data):
+        click.echo(f"Note: {warning}", err=True)
     folder = state_folder(state)
     folder.create()
     commands = ctx.obj or Installed(os.environ)

@@ -23,6 +23,10 @@ Image = Annotated[str, StringConstraints(pattern=r"^\S+$", max_length=1024)]
 NODE_PATH = r"^(/[A-Za-z0-9_-][A-Za-z0-9._-]*)+$"
 
 _AS_BASE = "an adapter has the name of its base model; give it a name of its own"
+_NAME = (
+    "metadata.name is the beginning of its pods' and Services' names; write at most 48 lower case letters, digits"
+    " and -, a letter first, and what clients put into `model` into spec.model.name"
+)
 _ONE_PLACE = "a cache has one place; leave out storageClass or nodePath"
 
 
@@ -166,6 +170,9 @@ class LLMServiceSpec(Part):
 
 class LLMService(Resource):
     """A model being served."""
+
+    # Where there are no Services, such as on one machine, names may be longer and have dots.
+    model_config = rules(("self.metadata.name.matches('^[a-z]([-a-z0-9]{0,46}[a-z0-9])?$')", _NAME))
 
     kind: Literal["LLMService"] = "LLMService"
     """LLMService."""
