@@ -111,6 +111,31 @@ test: test-packages envs dev $(ENVS)/loadtest/.ready ## Everything: lint, unit, 
 	@$(MAKE) --no-print-directory lint
 	@SLIPWAY_ENGINE_PYTHON=$(CURDIR)/$(ENGINE_PYTHON) $(DEV)/pytest -v $(ARGS)
 
+# --- a cluster -----------------------------------------------------------------------------------
+
+NODES ?= 1
+CLUSTER := cd tests && ../$(DEV)/python -m cluster
+
+.PHONY: cluster-packages
+cluster-packages: ## Install what a cluster needs from the system (apt): containerd, runc, buildah, ...
+	@scripts/system-packages containerd runc containernetworking-plugins buildah debootstrap iproute2 iptables conntrack
+
+.PHONY: cluster
+cluster: cluster-packages dev ## Start a real Kubernetes here, without Docker (root; NODES=1); the first time builds it.
+	@$(CLUSTER) up --nodes $(NODES)
+
+.PHONY: cluster-images
+cluster-images: cluster ## Build the project's images and give them to the cluster.
+	@$(CLUSTER) images $(ARGS)
+
+.PHONY: cluster-down
+cluster-down: dev ## Stop the cluster; what was built stays in the cache.
+	@$(CLUSTER) down
+
+.PHONY: test-cluster
+test-cluster: cluster-packages dev ## The tests on a cluster: the one KUBECONFIG names, the running one, or their own.
+	@$(DEV)/pytest -v tests/cluster $(ARGS)
+
 # --- load and speed ----------------------------------------------------------------------------
 
 .PHONY: bench-packages

@@ -1,0 +1,219 @@
+"""Images: built with buildah, kept as blobs in the cache, and given to the nodes' containerd.
+
+Blobs lie uncompressed in one OCI layout, and a node is sent only those that it has not got yet. So a change
+of the code costs a layer of a few megabytes, not an engine of six gigabytes.
+"""
+
+import hashlib
+import io
+import json
+import shutil
+import subprocess
+import tarfile
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cluster.nodes import ctr
+from cluster.places import CACHE, CHECKOUT, HERE, LAYOUT, Node
+from cluster.processes import ClusterError, run
+
+BLOBS = LAYOUT / "blobs" / "sha256"
+SUITE, PACKAGES = "bookworm", "python3,python3-venv,ca-certificates"
+TAG = "test"
+CERTIFICATES = "/etc/ssl/certs"
+CODE = ("Dockerfile", "pyproject.toml", "README.md", "LICENSE", "service", "operator", "locks/uv.txt")
+TARGETS = {
+    "gateway": (*CODE, "locks/dev.txt", "locks/gateway.txt"),
+    "engine-cpu": (*CODE, "locks/dev.txt", "locks/engine-cpu.txt"),
+}
+"""The project's own images, and the files that go into each."""
+FAKE_ENGINE = "fake-engine"
+
+
+@dataclass(frozen=True)
+class Image:
+    """An image by its full name; `key` says what it is made from, `build` leaves it in buildah's storage."""
+
+    name: str
+    key: str
+    build: Callable[[], object]
+
+
+def pause(programs: Path) -> Image:
+    return _program(programs, "pause")
+
+
+def coredns(programs: Path) -> Image:
+    return _program(programs, "coredns")
+
+
+def base() -> Image:
+    """Debian with Python: what the project's images start from, and what tests run small pods of."""
+    name = f"localhost/slipway-base:{TAG}"
+    return Image(name, f"{SUITE} {PACKAGES}", lambda: _debian(name))
+
+
+def fake_engine() -> Image:
+    """An engine without a model, with faults on demand."""
+    name, file = f"localhost/slipway-fake-engine:{TAG}", HERE / "fake_engine.py"
+    text = (
+        f"FROM {base().name}\nCOPY {file.name} /{file.name}\nUSER 10001:10001\n"
+        f'ENTRYPOINT ["python3", "-I", "/{file.name}"]\n'
+    )
+    return Image(
+        name,
+        _key(base().key + text, "tests/cluster/fake_engine.py"),
+        lambda: _containerfile(name, text, HERE),
+    )
+
+
+def project(target: str) -> Image:
+    """A target of the project's Dockerfile, as this checkout has it."""
+    name = f"localhost/slipway-{target}:{TAG}"
+    return Image(name, _key(base().key, *TARGETS[target]), lambda: _dockerfile(target, name))
+
+
+def named(target: str) -> Image:
+    """The image of a target: `fake-engine`, or one of the Dockerfile's."""
+    return fake_engine() if target == FAKE_ENGINE else project(target)
+
+
+def ensure(image: Image, say: Callable[[str], None]) -> None:
+    """Have the image in the cache, made anew where something that goes into it has changed."""
+    record = _record(image.name)
+    try:
+        known = json.loads(record.read_text())
+        if known["key"] == image.key and all(blob.exists() for blob in _blobs(known["manifest"])):
+            return
+    except (OSError, ValueError, KeyError):
+        pass  # no record, or one that was cut off
+    say(f"building {image.name}")
+    image.build()
+    keep(image.name, image.key)
+
+
+def keep(name: str, key: str = "") -> None:
+    """Copy an image from buildah's storage into the cache. Blobs that are there already are not copied."""
+    LAYOUT.mkdir(parents=True, exist_ok=True)
+    target = f"oci:{LAYOUT}:{name}"
+    run("buildah", "push", "--quiet", "--disable-compression", name, target)
+    index = json.loads((LAYOUT / "index.json").read_text())
+    reference = "org.opencontainers.image.ref.name"
+    digests = {entry["annotations"][reference]: entry["digest"] for entry in index["manifests"]}
+    _record(name).write_text(json.dumps({"key": key, "manifest": digests[name]}))
+    _forget_unused({blob.name for digest in digests.values() for blob in _blobs(digest)})
+
+
+def load(node: Node, name: str) -> bool:
+    """Give a node an image that the cache has. False where it has that very image already."""
+    digest = json.loads(_record(name).read_text())["manifest"]
+    if f"{name} " in (listed := ctr(node, "images", "ls", f"name=={name}")) and digest in listed:
+        return False
+    present = set(ctr(node, "content", "ls", "-q").split())
+    process = subprocess.Popen(
+        ["ctr", f"--address={node.containerd}", "--namespace=k8s.io", "images", "import", "-"],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+    )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    with process, tarfile.open(fileobj=process.stdin, mode="w|") as archive:
+        _add(archive, "oci-layout", {"imageLayoutVersion": "1.0.0"})
+        _add(archive, "index.json", _index(name, digest))
+        for blob in _blobs(digest):
+            if f"sha256:{blob.name}" not in present:
+                archive.add(blob, f"blobs/sha256/{blob.name}")
+        archive.close()
+        process.stdin.close()
+        said = process.stdout.read().decode()
+    if process.returncode:
+        raise ClusterError(f"{node.name} did not take {name}: {said}")
+    return True
+
+
+def _program(programs: Path, program: str) -> Image:
+    file = programs / program
+    name = f"localhost/slipway-{program}:{TAG}"
+    text = f'FROM scratch\nCOPY {program} /{program}\nUSER 65534:65534\nENTRYPOINT ["/{program}"]\n'
+    return Image(name, _key(text, str(file)), lambda: _containerfile(name, text, programs))
+
+
+def _containerfile(name: str, text: str, context: Path) -> None:
+    with tempfile.NamedTemporaryFile("w") as file:
+        file.write(text)
+        file.flush()
+        options = ["--quiet", "--isolation=chroot", f"--file={file.name}", f"--tag={name}"]
+        run("buildah", "build", *options, str(context))
+
+
+def _debian(name: str) -> None:
+    with tempfile.TemporaryDirectory(dir=CACHE) as folder:
+        root, context = Path(folder) / "root", Path(folder) / "context"
+        context.mkdir()
+        run("debootstrap", "--variant=minbase", f"--include={PACKAGES}", SUITE, root)
+        for leftover in ("var/cache/apt/archives", "var/lib/apt/lists"):
+            shutil.rmtree(root / leftover)
+            (root / leftover).mkdir()
+        # As an archive: copied file by file, everything would belong to root.
+        run("tar", "--create", f"--file={context / 'root.tar'}", f"--directory={root}", ".")
+        _containerfile(name, 'FROM scratch\nADD root.tar /\nCMD ["python3"]\n', context)
+
+
+def _dockerfile(target: str, name: str) -> None:
+    # With the host's certificates: behind a proxy that signs anew, pip and uv would trust nothing otherwise.
+    options = ["--isolation=chroot", "--network=host", f"--volume={CERTIFICATES}:{CERTIFICATES}:ro"]
+    environment = {"BASE": base().name, "BUILDER": "buildah"}
+    run("scripts/image", target, name, *options, env=environment, cwd=CHECKOUT)
+
+
+def _key(extra: str, *files: str) -> str:
+    """A digest of the text and of the files, folders with all they hold, named from the checkout."""
+    digest = hashlib.sha256(extra.encode())
+    for path in (CHECKOUT / file for file in files):
+        inside = sorted(path.rglob("*")) if path.is_dir() else [path]
+        for file in inside:
+            if file.is_file() and "__pycache__" not in file.parts:
+                digest.update(f"\0{file.relative_to(path)}\0".encode() + file.read_bytes())
+    return digest.hexdigest()
+
+
+def _record(name: str) -> Path:
+    return LAYOUT / f"{name.replace('/', '_')}.json"
+
+
+def _blobs(digest: str) -> Iterator[Path]:
+    """The files of an image: manifest, configuration, layers."""
+
+    def blob(digest: str) -> Path:
+        return BLOBS / digest.removeprefix("sha256:")
+
+    yield blob(digest)
+    manifest = json.loads(blob(digest).read_text())
+    yield blob(manifest["config"]["digest"])
+    for layer in manifest["layers"]:
+        yield blob(layer["digest"])
+
+
+def _forget_unused(used: set[str]) -> None:
+    for blob in BLOBS.iterdir():
+        if blob.name not in used:
+            blob.unlink()
+
+
+def _index(name: str, digest: str) -> dict[str, Any]:
+    size = (BLOBS / digest.removeprefix("sha256:")).stat().st_size
+    media_type = "application/vnd.oci.image.manifest.v1+json"
+    annotations = {"io.containerd.image.name": name}
+    entry = {"mediaType": media_type, "digest": digest, "size": size, "annotations": annotations}
+    return {"schemaVersion": 2, "manifests": [entry]}
+
+
+def _add(archive: tarfile.TarFile, name: str, content: dict[str, Any]) -> None:
+    data = json.dumps(content).encode()
+    entry = tarfile.TarInfo(name)
+    entry.size = len(data)
+    archive.addfile(entry, io.BytesIO(data))
