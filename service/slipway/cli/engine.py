@@ -38,8 +38,11 @@ import click
 @click.option(
     "--drain-timeout", type=click.IntRange(min=0), default=30, help="Seconds to finish after SIGTERM."
 )
+@click.option(
+    "--fetch-only", is_flag=True, help="Bring the model into the cache and end, without serving it."
+)
 @click.argument("args", nargs=-1, metavar="[-- FLAGS...]")
-def command(adapters: tuple[str, ...], **options: Any) -> None:
+def command(adapters: tuple[str, ...], fetch_only: bool, **options: Any) -> None:
     """Run one engine: fetch a model and serve it with vLLM or with Transformers.
 
     Flags after `--` go to the runtime: to vLLM's server as they are, to Transformers those of docs/engine.md.
@@ -58,7 +61,9 @@ def command(adapters: tuple[str, ...], **options: Any) -> None:
     from slipway.engine.options import EngineOptions
 
     asked = EngineOptions(adapters=named, **options)
-    if asked.runtime == "transformers":
+    if fetch_only:
+        from slipway.engine.starting import fetch_model as run
+    elif asked.runtime == "transformers":
         from slipway.engine.transformers_runtime.server import run
     else:
         from slipway.engine.server import run

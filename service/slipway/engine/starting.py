@@ -20,6 +20,15 @@ def answer_signals() -> None:
         signal.signal(signum, _stop_at_once)
 
 
+def fetch_model(options: EngineOptions) -> int:
+    """Bring the model and its adapters into the cache, and no more; the exit code."""
+    reports.configure_logging()
+    answer_signals()
+    path, adapters = Fetch(options).result()
+    reports.write("fetched", f"{options.source} is at {path}", adapters=sorted(adapters))
+    return 0
+
+
 def fail(error: BaseException, first: str = "", runtime: str = "vLLM") -> int:
     """Report why the start failed; the exit code."""
     logging.getLogger("slipway.engine").debug("The start failed", exc_info=error)

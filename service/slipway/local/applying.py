@@ -9,11 +9,12 @@ import yaml
 
 from slipway.local.errors import LocalError
 from slipway.local.folders import StateFolder
-from slipway.local.keys import MANAGED_BY, key_hash, new_key
+from slipway.local.keys import MANAGED_BY
 from slipway.objects.apikeys import APIKey, APIKeySpec, APIKeyStatus
 from slipway.objects.llmservices import LLMService
 from slipway.objects.loading import Loaded, LoadError, Object, load_file
 from slipway.objects.meta import Metadata
+from slipway.objects.plainkeys import key_hash, new_key
 
 
 class KeyClashError(LocalError):

@@ -12,11 +12,12 @@ from slipway.local.applying import object_path, read_keys, write_object
 from slipway.local.errors import LocalError
 from slipway.local.folders import StateFolder
 from slipway.local.following import observed
-from slipway.local.keys import MANAGED_BY, expiry, key_hash, new_key, utc_now
+from slipway.local.keys import MANAGED_BY, expiry, utc_now
 from slipway.local.probes import key_settled
 from slipway.objects.apikeys import APIKey, APIKeySpec, APIKeyStatus, Limits, Priority, Role
 from slipway.objects.loading import dotted
 from slipway.objects.meta import Metadata
+from slipway.objects.plainkeys import key_hash, new_key
 from slipway.objects.sentences import sentence
 
 

@@ -1,24 +1,12 @@
-"""API keys of a local run: made at random, kept as their hash."""
+"""Terms of a local run's API keys: how long they last, and which of them came with a file."""
 
-import hashlib
 import re
-import secrets
 from datetime import UTC, datetime, timedelta
 
 MANAGED_BY = "slipway.dev/managed-by"
 """Annotation of keys that came with a file; only these go when the file no longer holds them."""
 
 _UNITS = {"m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
-
-
-def new_key() -> str:
-    """A new plain key: 256 random bits."""
-    return f"sk-slipway-{secrets.token_urlsafe(32)}"
-
-
-def key_hash(key: str) -> str:
-    """What is kept of a key, and what the gateway looks it up by."""
-    return hashlib.sha256(key.encode()).hexdigest()
 
 
 def expiry(text: str, now: datetime) -> datetime:

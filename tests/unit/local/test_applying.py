@@ -9,8 +9,8 @@ import pytest
 from slipway.local.applying import KeyClashError, apply, as_yaml, read_keys, read_services
 from slipway.local.folders import StateFolder
 from slipway.local.keyrings import create_key
-from slipway.local.keys import key_hash
 from slipway.objects.loading import Loaded, load
+from slipway.objects.plainkeys import key_hash
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 SERVICE = """

@@ -10,8 +10,9 @@ from slipway.local.applying import apply, read_keys
 from slipway.local.errors import LocalError
 from slipway.local.folders import StateFolder
 from slipway.local.keyrings import create_key, revoke_key, rotate_key, state_of_key
-from slipway.local.keys import expiry, key_hash, new_key, utc_now
+from slipway.local.keys import expiry, utc_now
 from slipway.objects.loading import Loaded, load
+from slipway.objects.plainkeys import key_hash, new_key
 
 NOW = datetime(2030, 1, 1, tzinfo=UTC)
 SERVICE = """
