@@ -5,8 +5,9 @@ kind up to date, `kinds` names what is read and written, `errors` is the one tre
 aiohttp is loaded when the first connection is made.
 """
 
+from slipway.kube.calls import Obj
 from slipway.kube.client import Client
 from slipway.kube.informers import Informer
 from slipway.kube.kinds import Kind
 
-__all__ = ["Client", "Informer", "Kind"]
+__all__ = ["Client", "Informer", "Kind", "Obj"]

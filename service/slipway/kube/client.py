@@ -1,59 +1,22 @@
 """Calls to the Kubernetes API. Objects are dicts; faults that pass are tried again, within bounds."""
 
-import asyncio
 import json
 import random
-import socket
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass
 from types import TracebackType
-from typing import TYPE_CHECKING, Any, NamedTuple, Self
+from typing import NamedTuple, Self
 
-from slipway import __version__
-from slipway.kube.backoffs import Backoff
+from slipway.kube.calls import JSON, CallLimits, Calls, Obj
 from slipway.kube.config import Connection
-from slipway.kube.errors import (
-    APIStatusError,
-    BadAnswerError,
-    GoneError,
-    KubeError,
-    NotFoundError,
-    ServerError,
-    TooManyRequestsError,
-    UnauthorizedError,
-    UnreachableError,
-    status_error,
-)
+from slipway.kube.errors import BadAnswerError, GoneError, NotFoundError, status_error
 from slipway.kube.kinds import Kind
-from slipway.kube.streams import lines
 
-if TYPE_CHECKING:
-    import aiohttp  # Costs a quarter of a second: loaded where the first connection is made.
-
-Obj = dict[str, Any]
-
-_JSON = "application/json"
 _MERGE = "application/merge-patch+json"
 _APPLY = "application/apply-patch+yaml"  # JSON is YAML.
-_LONGEST_LINE = 16 * 1024 * 1024
-"""Bytes of one watch event. etcd takes 1.5 MiB of an object; JSON may be some times as long."""
 _GRACE = 15.0
 """Seconds that a watch may last longer than was asked for."""
-
-
-@dataclass(frozen=True, slots=True)
-class ClientLimits:
-    """How long and how often is tried; all times in seconds."""
-
-    connect: float = 10.0
-    answer: float = 30.0
-    """From the start of an attempt to its last byte."""
-    attempts: int = 5
-    longest_wait: float = 10.0
-    """Between two attempts; a server that names more by Retry-After is asked no more."""
-    first_wait: float = 0.1
 
 
 class Listing(NamedTuple):
@@ -70,15 +33,10 @@ class WatchEvent(NamedTuple):
     object: Obj
 
 
-class _NotConnectedError(UnreachableError):
-    """The request has not been sent."""
-
-
 class Client:
     """A client of one API server. Close it, or use it with `async with`.
 
-    `manager` is the field manager of what it writes. `calls` counts attempts by (verb, plural, status), the
-    status of an attempt without an answer being 0. Every method raises KubeError.
+    `manager` is the field manager of what it writes. Every method raises KubeError.
     """
 
     def __init__(
@@ -86,15 +44,17 @@ class Client:
         connection: Connection,
         *,
         manager: str = "slipway",
-        limits: ClientLimits | None = None,
+        limits: CallLimits | None = None,
         random: Callable[[], float] = random.random,
     ) -> None:
         self.connection = connection
-        self.calls: Counter[tuple[str, str, int]] = Counter()
         self._manager = manager
-        self._limits = limits or ClientLimits()
-        self._random = random
-        self._session: aiohttp.ClientSession | None = None
+        self._calls = Calls(connection, limits or CallLimits(), random)
+
+    @property
+    def calls(self) -> Counter[tuple[str, str, int]]:
+        """Attempts by (verb, plural, status), the status of one without an answer being 0."""
+        return self._calls.counts
 
     async def __aenter__(self) -> Self:
         return self
@@ -106,9 +66,7 @@ class Client:
 
     async def close(self) -> None:
         """Close the connections."""
-        if self._session is not None:
-            await self._session.close()
-            self._session = None
+        await self._calls.close()
 
     # --- reading -----------------------------------------------------------------------------
 
@@ -174,7 +132,7 @@ class Client:
         if selector:
             params["labelSelector"] = selector
         path = kind.path(namespace)
-        async with self._stream("watch", kind.plural, path, params, seconds + _GRACE) as found:
+        async with self._calls.stream("watch", kind.plural, path, params, seconds + _GRACE) as found:
             yield self._events(found)
 
     async def _events(self, found: AsyncIterator[bytes]) -> AsyncIterator[WatchEvent]:
@@ -197,7 +155,9 @@ class Client:
         self, path: str, params: Mapping[str, str] | None = None, *, seconds: float | None = None
     ) -> AsyncIterator[AsyncIterator[bytes]]:
         """The lines of an answer as they come, such as a pod's log; for at most `seconds` (None: no end)."""
-        async with self._stream("stream", path.rsplit("/", 1)[-1], path, params or {}, seconds) as found:
+        async with self._calls.stream(
+            "stream", path.rsplit("/", 1)[-1], path, params or {}, seconds
+        ) as found:
             yield found
 
     # --- writing -----------------------------------------------------------------------------
@@ -294,8 +254,6 @@ class Client:
             return False
         return True
 
-    # --- calls -------------------------------------------------------------------------------
-
     async def request(
         self,
         method: str,
@@ -303,10 +261,12 @@ class Client:
         *,
         params: Mapping[str, str] | None = None,
         body: Obj | None = None,
-        content_type: str = _JSON,
+        content_type: str = JSON,
     ) -> Obj:
         """Any call that answers with a JSON object."""
-        return await self._tried(method.lower(), path, method, path, params or {}, body, content_type)
+        return await self._calls.answer(
+            method.lower(), path, method, path, params=params, body=body, content_type=content_type
+        )
 
     async def _call(
         self,
@@ -317,142 +277,11 @@ class Client:
         *,
         params: Mapping[str, str] | None = None,
         body: Obj | None = None,
-        content_type: str = _JSON,
+        content_type: str = JSON,
     ) -> Obj:
-        return await self._tried(verb, kind.plural, method, path, params or {}, body, content_type)
-
-    async def _tried(
-        self,
-        verb: str,
-        resource: str,
-        method: str,
-        path: str,
-        params: Mapping[str, str],
-        body: Obj | None,
-        content_type: str,
-    ) -> Obj:
-        data = None if body is None else json.dumps(body, separators=(",", ":")).encode()
-        backoff = Backoff(self._limits.first_wait, self._limits.longest_wait, self._random)
-        unauthorized = False
-        for left in reversed(range(self._limits.attempts)):
-            try:
-                return await self._once(verb, resource, method, path, params, data, content_type)
-            except UnauthorizedError:
-                # Once: the credential may have been replaced by another in the meantime.
-                if unauthorized or not left:
-                    raise
-                unauthorized = True
-            except KubeError as error:
-                wait = self._wait(error, method, backoff)
-                if wait is None or not left:
-                    raise
-                await asyncio.sleep(wait)
-        raise AssertionError("unreachable: the last attempt returns or raises")
-
-    def _wait(self, error: KubeError, method: str, backoff: Backoff) -> float | None:
-        """Seconds after which `error` may have passed; None: trying again is useless or not safe."""
-        if isinstance(error, TooManyRequestsError | ServerError) and error.retry_after is not None:
-            # The server has done nothing, and says when it will.
-            return error.retry_after if error.retry_after <= self._limits.longest_wait else None
-        if isinstance(error, TooManyRequestsError | _NotConnectedError):
-            return backoff.next()
-        if isinstance(error, ServerError | UnreachableError) and method != "POST":
-            return backoff.next()
-        return None
-
-    async def _once(
-        self,
-        verb: str,
-        resource: str,
-        method: str,
-        path: str,
-        params: Mapping[str, str],
-        data: bytes | None,
-        content_type: str,
-    ) -> Obj:
-        headers = {"content-type": content_type} if data is not None else {}
-        async with self._answer(
-            verb, resource, method, path, params, data, headers, self._limits.answer
-        ) as answer:
-            raw = await answer.read()
-        try:
-            document = json.loads(raw)
-        except ValueError as error:
-            raise BadAnswerError(f"{method} {path} was answered with something that is no JSON") from error
-        if not isinstance(document, dict):
-            raise BadAnswerError(f"{method} {path} was answered with something that is no object")
-        return document
-
-    @asynccontextmanager
-    async def _stream(
-        self, verb: str, resource: str, path: str, params: Mapping[str, str], seconds: float | None
-    ) -> AsyncIterator[AsyncIterator[bytes]]:
-        async with self._answer(verb, resource, "GET", path, params, None, {}, seconds) as answer:
-            yield lines(_pieces(answer), _LONGEST_LINE)
-
-    @asynccontextmanager
-    async def _answer(
-        self,
-        verb: str,
-        resource: str,
-        method: str,
-        path: str,
-        params: Mapping[str, str],
-        data: bytes | None,
-        headers: dict[str, str],
-        seconds: float | None,
-    ) -> "AsyncIterator[aiohttp.ClientResponse]":
-        """One attempt's answer, if it is a success."""
-        import aiohttp
-
-        connection = self.connection
-        credential = await connection.credentials.current()
-        tls = connection.tls(credential)
-        if credential.token:
-            headers["authorization"] = f"Bearer {credential.token}"
-        status = 0
-        try:
-            async with self._open().request(
-                method,
-                connection.server + path,
-                params=params,
-                data=data,
-                headers=headers,
-                ssl=True if tls is None else tls,
-                server_hostname=connection.server_name if tls is not None else None,
-                timeout=aiohttp.ClientTimeout(total=seconds, sock_connect=self._limits.connect),
-                allow_redirects=False,
-            ) as answer:
-                status = answer.status
-                self.calls[verb, resource, status] += 1
-                if status >= 300:
-                    raise await _refusal(answer)
-                yield answer
-        except UnauthorizedError:
-            connection.credentials.refused()
-            raise
-        except (aiohttp.ClientError, TimeoutError, OSError) as error:
-            if not status:
-                self.calls[verb, resource, 0] += 1
-            sent = not isinstance(error, aiohttp.ClientConnectorError)
-            kind = UnreachableError if sent else _NotConnectedError
-            raise kind(f"{connection.server}: {str(error) or type(error).__name__}") from error
-
-    def _open(self) -> "aiohttp.ClientSession":
-        if self._session is None:
-            import aiohttp
-
-            self._session = aiohttp.ClientSession(
-                connector=aiohttp.TCPConnector(socket_factory=_socket),
-                cookie_jar=aiohttp.DummyCookieJar(),
-                # Compression costs both sides more than the network between them.
-                headers={
-                    "user-agent": f"slipway/{__version__}",
-                    "accept": _JSON,
-                    "accept-encoding": "identity",
-                },
-            )
-        return self._session
+        return await self._calls.answer(
+            verb, kind.plural, method, path, params=params, body=body, content_type=content_type
+        )
 
 
 def _whole(kind: Kind, item: Obj) -> Obj:
@@ -462,40 +291,3 @@ def _whole(kind: Kind, item: Obj) -> Obj:
 def _path_of(kind: Kind, item: Obj, subresource: str | None) -> str:
     metadata = item["metadata"]
     return kind.path(metadata.get("namespace"), metadata["name"], subresource)
-
-
-async def _refusal(answer: "aiohttp.ClientResponse") -> APIStatusError:
-    raw = await answer.content.read(64 * 1024)
-    try:
-        document = json.loads(raw)
-    except ValueError:
-        document = {"message": raw.decode(errors="replace").strip()[:500]}
-    after = answer.headers.get("retry-after", "")
-    return status_error(answer.status, document, float(after) if after.isdecimal() else None)
-
-
-async def _pieces(answer: "aiohttp.ClientResponse") -> AsyncIterator[bytes]:
-    import aiohttp
-
-    try:
-        async for piece in answer.content.iter_any():
-            yield piece
-    except (aiohttp.ClientError, TimeoutError, OSError) as error:
-        raise UnreachableError(f"the answer was cut off: {str(error) or type(error).__name__}") from error
-
-
-def _socket(info: "aiohttp.AddrInfoType") -> socket.socket:
-    """A socket that notices within half a minute that the machine on the other side is gone."""
-    family, kind, protocol, _, _ = info
-    made = socket.socket(family, kind, protocol)
-    made.setsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1)
-    for name, value in (
-        ("TCP_KEEPIDLE", 15),
-        ("TCP_KEEPINTVL", 5),
-        ("TCP_KEEPCNT", 3),
-        ("TCP_USER_TIMEOUT", 30_000),
-    ):
-        if hasattr(socket, name):  # Not all are known outside Linux.
-            made.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
-    made.setblocking(False)
-    return made

@@ -11,7 +11,7 @@ KubeError
     ├── ConflictError         409: somebody else has changed it, or owns a field
     │   └── AlreadyExistsError    reason AlreadyExists
     ├── GoneError             410: a resourceVersion or continue token is too old
-    ├── InvalidError          400 and 422: the object or the request is wrong
+    ├── InvalidError          400, 422: the object or the request is wrong
     ├── TooManyRequestsError  429: overload, or an eviction that a disruption budget forbids
     └── ServerError           5xx
 """
@@ -115,6 +115,8 @@ def status_error(status: int, document: Any, retry_after: float | None = None) -
     if retry_after is None and isinstance(details.get("retryAfterSeconds"), int):
         retry_after = float(details["retryAfterSeconds"]) or None
     kind = _BY_STATUS.get(status, ServerError if status >= 500 else APIStatusError)
+    if status == 500 and str(message).startswith("failed to create typed patch object"):
+        kind = InvalidError  # How server-side apply says that a field is wrong; trying again is useless.
     if status == 409 and reason == "AlreadyExists":
         kind = AlreadyExistsError
     return kind(status, reason, message if isinstance(message, str) else "", details, retry_after)

@@ -1,4 +1,4 @@
-"""A local copy of a kind's objects that follows the API server: list and watch, like client-go's reflector."""
+"""A local copy of a kind's objects, following the API server: list and watch, as client-go's reflectors."""
 
 import asyncio
 import random
@@ -7,8 +7,9 @@ from collections.abc import Callable, Mapping
 from types import MappingProxyType
 
 from slipway.kube.backoffs import Backoff
-from slipway.kube.client import Client, Obj
-from slipway.kube.errors import APIStatusError, GoneError, KubeError, UnreachableError
+from slipway.kube.calls import Obj
+from slipway.kube.client import Client
+from slipway.kube.errors import APIStatusError, BadAnswerError, GoneError, KubeError, UnreachableError
 from slipway.kube.kinds import Kind
 
 ObjectKey = tuple[str, str]
@@ -92,8 +93,8 @@ class Informer:
                 continue
             except GoneError as error:
                 self._version = ""
-                fault: KubeError = error
-            except APIStatusError as error:
+                fault: KubeError = error  # Listed anew, after a wait: a server may say so each time.
+            except (APIStatusError, BadAnswerError) as error:
                 # Not every server says 410 of a version that it cannot serve.
                 if self._backoff.failures >= _DOUBTS:
                     self._version = ""
