@@ -5,6 +5,7 @@ LocalError
 ├── PortTakenError         another process listens on the gateway's port
 ├── EngineMissingError     the engines' interpreter cannot run an engine
 ├── StartFailedError       an engine or the gateway did not become ready
+├── GatewayLateError       the gateway does not answer for what is ready
 └── NotRunningError        there is no `slipway up` to talk to
 """
 
@@ -27,6 +28,10 @@ class EngineMissingError(LocalError):
 
 class StartFailedError(LocalError):
     """A process ended, or ran out of time, before it was ready."""
+
+
+class GatewayLateError(LocalError):
+    """The gateway has not taken up what is ready, or the key to it."""
 
 
 class NotRunningError(LocalError):

@@ -15,12 +15,19 @@ from typing import Any
 from slipway.local.applying import Applied, apply
 from slipway.local.commands import Commands
 from slipway.local.display import Display
-from slipway.local.errors import LocalError, NotRunningError, PortTakenError, StartFailedError, StateError
+from slipway.local.errors import (
+    GatewayLateError,
+    LocalError,
+    NotRunningError,
+    PortTakenError,
+    StartFailedError,
+    StateError,
+)
 from slipway.local.folders import StateFolder
 from slipway.local.following import KILLED, follow, observed, supervisor_of
 from slipway.local.keys import utc_now
 from slipway.local.ports import require_free, url
-from slipway.local.probes import key_settled
+from slipway.local.probes import key_settled, models_settled
 from slipway.local.processes import Identity, Recorded, kill_leftovers
 from slipway.local.supervisor import Settings, Supervisor
 from slipway.objects.loading import Loaded
@@ -66,10 +73,24 @@ def curl_line(base: str, key: str, model: str, task: str) -> str:
 
 
 async def followed(state: StateFolder, applied: Applied, display: Display, timeout: float) -> dict[str, Any]:
-    """The status once all is ready and the gateway knows the key that is shown. Raises LocalError."""
+    """The status once all is ready and the gateway answers for it, with the key that is shown.
+
+    Raises LocalError, of which GatewayLateError says that everything else is ready.
+    """
     status = await follow(state, applied.sequence, display.show, timeout)
-    if applied.api_key is not None:
-        await key_settled(status["gateway"]["url"], applied.api_key, accepted=True)
+    gateway = status["gateway"]["url"]
+    models = [each["model"] for each in status["services"] if each["state"] == "Ready" and each["replicas"]]
+    late = await models_settled(gateway, models)
+    if late:
+        reasons = "; ".join(f"`{name}`: {reason}" for name, reason in late.items())
+        raise GatewayLateError(
+            f"The engines are ready, but the gateway at {gateway} does not answer for all. {reasons}. "
+            f"See {state.logs / 'gateway.log'}."
+        )
+    if applied.api_key is not None and not await key_settled(gateway, applied.api_key, accepted=True):
+        raise GatewayLateError(
+            f"The gateway at {gateway} does not take the API key yet: see {state.logs / 'gateway.log'}."
+        )
     display.close()
     return status
 
@@ -128,10 +149,17 @@ async def _up_here(
         loop.add_signal_handler(number, interrupted, number)
 
     async def announce() -> None:
-        with suppress(LocalError):  # the supervisor tells its own failure
-            status = await followed(state, applied, display, timeout=0)
-            out(ready_lines(status, loaded, applied))
-            display.say("Press Ctrl-C to stop.")
+        while True:
+            try:
+                status = await followed(state, applied, display, timeout=0)
+            except GatewayLateError as error:
+                display.say(str(error))
+            except LocalError:
+                return  # The supervisor tells its own failure.
+            else:
+                break
+        out(ready_lines(status, loaded, applied))
+        display.say("Press Ctrl-C to stop.")
 
     announcing = asyncio.create_task(announce())
     try:

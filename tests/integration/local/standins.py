@@ -50,15 +50,22 @@ def say(event: str, message: str, **more: object) -> None:
     print(json.dumps({"ts": 0, "level": "info", "event": event, "message": message, **more}), file=sys.stderr)
 
 
-def serve(host: str, port: int, path: str, key: str | None) -> None:
-    """Answer `path` with 200 until SIGTERM; others with 404, wrong keys with 401."""
+def serve(host: str, port: int, path: str, key: str | None, state: Path | None = None) -> None:
+    """Answer `path` with 200 until SIGTERM; others with 404, wrong keys with 401.
+
+    With a `state` folder also `/readyz` as a gateway does that has read it, once the file
+    $STANDIN_GATEWAY_GATE exists; that it was asked before is seen by `$STANDIN_GATEWAY_GATE-asked`.
+    """
 
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             allowed = key is None or self.headers.get("Authorization") == f"Bearer {key}"
-            self.send_response((200 if self.path == path else 404) if allowed else 401)
-            self.send_header("Content-Length", "0")
+            ready = state is not None and self.path == "/readyz"
+            body = readiness(state) if state is not None and ready else b""
+            self.send_response((200 if ready or self.path == path else 404) if allowed else 401)
+            self.send_header("Content-Length", str(len(body)))
             self.end_headers()
+            self.wfile.write(body)
 
         def log_message(self, format: str, *args: object) -> None:
             pass
@@ -66,6 +73,26 @@ def serve(host: str, port: int, path: str, key: str | None) -> None:
     server = ThreadingHTTPServer((host, port), Handler)
     server.daemon_threads = True
     server.serve_forever(poll_interval=0.05)
+
+
+def readiness(state: Path) -> bytes:
+    from slipway.local.applying import read_services
+    from slipway.local.folders import StateFolder
+
+    gate = os.environ.get("STANDIN_GATEWAY_GATE")
+    endpoints = json.loads((state / "endpoints.json").read_text())
+    if gate and not Path(gate).exists():
+        endpoints = {}
+        Path(f"{gate}-asked").touch()
+    models = [
+        {
+            "name": service.served_name,
+            "ready": any(each["ready"] for each in endpoints.get(name, [])),
+            "reason": "its engine is starting",
+        }
+        for name, service in read_services(StateFolder(state)).items()
+    ]
+    return json.dumps({"models": models}).encode()
 
 
 def die_without(gate: Path) -> None:
@@ -122,7 +149,8 @@ def main(role: str, arguments: list[str]) -> None:
             sys.exit("the gateway cannot start")
         signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
         host, port = arguments[arguments.index("--host") + 1], int(arguments[arguments.index("--port") + 1])
-        serve(host, port, "/livez", None)
+        state = Path(arguments[arguments.index("--state") + 1])
+        serve(host, port, "/livez", None, state)
 
 
 if __name__ == "__main__":

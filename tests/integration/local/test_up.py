@@ -332,6 +332,19 @@ def test_a_run_in_the_background_goes_on_until_down(place: Place) -> None:
     assert place.processes() == []
 
 
+def test_a_run_is_up_once_the_gateway_answers_for_it(place: Place, tmp_path: Path) -> None:
+    gate = tmp_path / "gateway-gate"
+    run = place.up("--detach", STANDIN_GATEWAY_GATE=str(gate))
+    until(Path(f"{gate}-asked").exists, "the gateway is asked")
+    assert place.ready()
+    assert run.poll() is None
+    gate.touch()
+    code, out, err = finish(run)
+    assert code == 0, err
+    assert out.startswith(f"Gateway: http://127.0.0.1:{place.port}\n")
+    assert "Stopped." in place.run("down")[1]
+
+
 def test_a_run_in_the_background_that_fails_says_why_and_leaves_nothing(place: Place) -> None:
     place.file.write_text(service(env="STANDIN_FAULT: fail"))
     code, _, err = finish(place.up("--detach"))
