@@ -3,7 +3,7 @@
 from datetime import datetime
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import ConfigDict, Field
 
 from slipway.objects.meta import Condition, Status
 from slipway.objects.rules import named_by
@@ -19,7 +19,9 @@ class Traffic(Status):
 
 
 class RolloutStatus(Status):
-    """Where a rollout is."""
+    """Where a rollout is; the operator keeps here all that it needs to go on after a restart."""
+
+    model_config = ConfigDict(json_schema_extra={"x-kubernetes-preserve-unknown-fields": True})
 
     phase: Literal["Idle", "Progressing", "Paused", "Promoting", "RolledBack", "Complete"] = "Idle"
     """What is going on; Paused waits for `slipway rollout promote` or `resume`."""
