@@ -58,6 +58,12 @@ def _inherit_processors(group: Path) -> None:
             (group / name).write_text((group.parent / name).read_text())
 
 
+def other_clusters() -> bool:
+    """Whether this machine has another cluster like this one, with another number."""
+    family = NAME.partition("-cluster")[0]
+    return any(group.name != NAME for root in hierarchies() for group in root.glob(f"{family}-cluster*"))
+
+
 def groups(below: str = "") -> list[Path]:
     """The cluster's groups in all hierarchies, or those of one part of it, the deepest first."""
     found: list[Path] = []

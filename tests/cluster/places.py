@@ -13,16 +13,20 @@ CHECKOUT = Path(__file__).parents[2]
 HERE = Path(__file__).parent
 CACHE = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "slipway" / "cluster"
 """What is built once. `make cluster-down` leaves it; to be rid of it, remove the folder."""
-PROGRAMS, LAYOUT, IMAGE_STORES = CACHE / "programs", CACHE / "images", CACHE / "stores"
-STATE = CACHE / "state"
-"""What a running cluster writes. Made anew by each start, removed by each stop but for the logs."""
-LOGS = CACHE / "logs"
-KUBECONFIG = STATE / "kubeconfig"
+PROGRAMS, LAYOUT = CACHE / "programs", CACHE / "images"
 
-NAME = "slipway-cluster"
+NUMBER = int(os.environ.get("SLIPWAY_CLUSTER", "0"))
+"""Which cluster, 0 to 127: several may run on one machine, and share what is built."""
+_SUFFIX = f"-{NUMBER}" if NUMBER else ""
+IMAGE_STORES, LOGS = CACHE / f"stores{_SUFFIX}", CACHE / f"logs{_SUFFIX}"
+STATE = CACHE / f"state{_SUFFIX}"
+"""What a running cluster writes. Each start makes it anew, each stop removes it; the logs stay."""
+KUBECONFIG = STATE / "kubeconfig"
+NAME = f"slipway-cluster{_SUFFIX}"
 """Its control group, and its context in the kubeconfig."""
-HOST_LINK, HOST_ADDRESS = "slipway0", "198.18.0.1"
-NODE_NETWORK, POD_NETWORK, SERVICE_NETWORK = "198.18.0.0/24", "198.18.128.0/17", "198.19.0.0/16"
+HOST_LINK, HOST_ADDRESS = f"slipway{NUMBER}", f"198.18.{NUMBER}.1"
+POD_NETWORK, SERVICE_NETWORK = "198.18.128.0/17", "198.19.0.0/16"
+"""These exist inside the nodes' namespaces alone, so each cluster may have the same."""
 API_SERVICE, DNS_SERVICE = "198.19.0.1", "198.19.0.10"
 DOMAIN = "cluster.local"
 MOST_NODES = 64
@@ -40,7 +44,7 @@ class Node:
 
     @property
     def address(self) -> str:
-        return f"198.18.0.{10 + self.number}"
+        return f"198.18.{NUMBER}.{10 + self.number}"
 
     @property
     def pods(self) -> str:

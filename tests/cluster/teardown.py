@@ -3,12 +3,13 @@
 import os
 import shutil
 import subprocess
+from contextlib import suppress
 from pathlib import Path
 
 from cluster import control_groups
 from cluster.network import OWN_FOLDERS
 from cluster.nodes import ctr
-from cluster.places import CACHE, HOST_LINK, STATE, Node, running_nodes
+from cluster.places import HOST_LINK, STATE, Node, running_nodes
 from cluster.processes import ClusterError, pid_of, stop, wait
 
 PATIENCE = 30
@@ -25,21 +26,15 @@ def take_down() -> list[str]:
         stop(f"{node.name}-containerd", patience=5)
     # The rest in no order: etcd's data goes with it.
     control_groups.kill()
-    try:
+    with suppress(ClusterError):  # what is still there afterwards is reported
         wait("the end of all processes", _nobody, PATIENCE)
         wait("the end of the network", lambda: not _link().exists(), PATIENCE)
-    except ClusterError:
-        subprocess.run(["ip", "link", "delete", HOST_LINK], capture_output=True, check=False)
     control_groups.remove()
     for mount in _mounts():
         subprocess.run(["umount", "--lazy", mount], capture_output=True, check=False)
     if not _mounts():
         shutil.rmtree(STATE, ignore_errors=True)
-    for place in OWN_FOLDERS:
-        try:
-            Path(place).rmdir()
-        except OSError:  # somebody else's: it holds something
-            continue
+    _remove_mount_points()
     return leftovers()
 
 
@@ -53,17 +48,23 @@ def leftovers() -> list[str]:
     return found
 
 
+def _remove_mount_points() -> None:
+    if control_groups.other_clusters():
+        return  # a folder that goes takes along what others have mounted on it
+    for place in OWN_FOLDERS:
+        with suppress(OSError):  # somebody else's: it holds something
+            Path(place).rmdir()
+
+
 def _end_pods(node: Node) -> None:
     """Kill a node's containers and let containerd forget them, so that the next cluster finds none."""
-    control_groups.kill(f"{node.name}")
+    control_groups.kill(node.name)
     if pid_of(f"{node.name}-containerd") is None:
         return
-    wait(f"the end of the pods of {node.name}", lambda: not control_groups.members(node.name), PATIENCE)
-    try:
+    with suppress(ClusterError):  # the next start does it
+        wait(f"the end of the pods of {node.name}", lambda: not control_groups.members(node.name), PATIENCE)
         if containers := ctr(node, "containers", "ls", "-q").split():
             ctr(node, "containers", "rm", *containers)
-    except ClusterError:
-        return  # the next start does it
 
 
 def _nobody() -> bool:
@@ -76,10 +77,10 @@ def _link() -> Path:
 
 
 def _mounts() -> list[str]:
-    """Mounts below the state folder, in the host's view, the deepest first."""
+    """Mounts of the cluster in the host's view, the deepest first. Those of its nodes are theirs alone."""
     lines = Path("/proc/self/mountinfo").read_text().splitlines()
     points = [line.split()[4] for line in lines]
-    return sorted((point for point in points if Path(point).is_relative_to(CACHE)), key=len, reverse=True)
+    return sorted((point for point in points if Path(point).is_relative_to(STATE)), key=len, reverse=True)
 
 
 def _command(pid: int) -> str:
