@@ -76,8 +76,9 @@ status: $(ENVS)/gateway/.ready ## Show what runs: services, replicas, addresses.
 # --- documentation ---------------------------------------------------------------------------
 
 .PHONY: docs
-docs: dev ## Write the generated parts of docs/api.md anew.
+docs: dev ## Write anew what is made from the code: parts of docs/api.md and docs/objects.md, the CRDs.
 	@$(DEV)/python scripts/api-reference
+	@$(DEV)/python scripts/crds
 
 .PHONY: dashboards
 dashboards: ## Write the Grafana dashboards of the chart anew.

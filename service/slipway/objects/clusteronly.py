@@ -1,7 +1,6 @@
 """What of a file counts on a cluster alone, said where it is run on one machine."""
 
 from collections.abc import Iterator, Mapping
-from functools import reduce
 from typing import Any
 
 from slipway.objects.llmservices import LLMService
@@ -49,7 +48,10 @@ def _given(service: LLMService) -> list[str]:
 
 
 def _at(spec: Mapping[str, Any], path: str) -> Any:
-    return reduce(lambda part, name: part.get(name) if part else None, path.split("."), spec)
+    value: Any = spec
+    for name in path.split("."):
+        value = value.get(name) if value else None
+    return value
 
 
 def _instead(service: LLMService) -> str:

@@ -24,8 +24,8 @@ NODE_PATH = r"^(/[A-Za-z0-9_-][A-Za-z0-9._-]*)+$"
 
 _AS_BASE = "an adapter has the name of its base model; give it a name of its own"
 _NAME = (
-    "metadata.name is the beginning of its pods' and Services' names; write at most 48 lower case letters, digits"
-    " and -, a letter first, and what clients put into `model` into spec.model.name"
+    "metadata.name is the beginning of its pods' and Services' names; write at most 48 lower case letters,"
+    " digits and -, a letter first, and what clients put into `model` into spec.model.name"
 )
 _ONE_PLACE = "a cache has one place; leave out storageClass or nodePath"
 

@@ -29,7 +29,7 @@ class Text(str):
     @classmethod
     def of(cls, text: str) -> Self:
         """The value written as `text`. Raises ValueError."""
-        if len(text) > cls.longest or not re.search(cls.pattern, text):
+        if len(text) > cls.longest or not re.fullmatch(cls.pattern, text):
             raise ValueError(f"{text!r} is no {cls.__name__}")
         return cls(text)
 
