@@ -85,6 +85,8 @@ class LLMServiceStatus(Status):
     """Ready, Progressing, Degraded; ScalingActive with autoscaling."""
     observed_generation: int | None = None
     """The generation of the object that this status is about."""
+    model: str | None = None
+    """The served name, what clients put into `model`."""
     replicas: int = 0
     """Pods that exist."""
     ready_replicas: int = 0

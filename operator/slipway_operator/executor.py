@@ -1,0 +1,135 @@
+"""Carries a plan out: server-side apply of what differs, deletion of what is in the way. Decides nothing."""
+
+from collections.abc import Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import Any
+
+from slipway.kube.client import Client
+from slipway.kube.errors import ConflictError, NotFoundError
+from slipway.kube.kinds import (
+    DEPLOYMENT,
+    JOB,
+    LEADER_WORKER_SET,
+    NETWORK_POLICY,
+    PDB,
+    POD_MONITOR,
+    PVC,
+    SECRET,
+    SERVICE,
+    SERVICE_ACCOUNT,
+    Kind,
+)
+from slipway_operator import names
+from slipway_operator.matching import matches, stamped
+from slipway_operator.worlds import Key, Object, World, key_of
+
+CHILD_KINDS = (
+    DEPLOYMENT,
+    SERVICE,
+    SERVICE_ACCOUNT,
+    PDB,
+    NETWORK_POLICY,
+    PVC,
+    JOB,
+    SECRET,
+    POD_MONITOR,
+    LEADER_WORKER_SET,
+)
+_KINDS = {(kind.api_version, kind.kind): kind for kind in CHILD_KINDS}
+_UNCONTESTED = frozenset({SERVICE_ACCOUNT, PVC, SECRET})
+"""Kinds of which somebody else's object could be taken over without a conflict in any field."""
+
+
+class ForeignError(Exception):
+    """An object that is needed is there, and somebody else's."""
+
+    def __init__(self, kind: str, name: str) -> None:
+        super().__init__(
+            f"A {kind} named {name} is there that the operator has not made. It is left alone: rename or delete "
+            "it, or give this object another name."
+        )
+
+
+def kind_of(manifest: Mapping[str, Any]) -> Kind:
+    """The kind of a child's manifest."""
+    return _KINDS[manifest["apiVersion"], manifest["kind"]]
+
+
+@dataclass(slots=True)
+class Executor:
+    """Writes to the API server, and remembers in `world` what came of it."""
+
+    client: Client
+    world: World
+    repaired: int = 0
+    """Children that had been changed by somebody else."""
+    _settled: dict[tuple[Kind, Key], tuple[str, str]] = field(default_factory=dict)
+    """Digest and resourceVersion after an apply whose result does not say what was asked for: the API server
+    writes some values in another way (1000m as 1), so asking again would change nothing, for ever."""
+
+    async def apply(self, manifest: Mapping[str, Any]) -> bool:
+        """Make `manifest` true; whether that took a write. Raises KubeError, ForeignError."""
+        kind, asked = kind_of(manifest), stamped(manifest)
+        key = key_of(asked)
+        known = self.world.get(kind, key)
+        digest = asked["metadata"]["annotations"][names.DIGEST]
+        if known is None:
+            await self._unless_foreign(kind, asked)
+        else:
+            if matches(asked, known):
+                return False
+            if self._settled.get((kind, key)) == (digest, known["metadata"]["resourceVersion"]):
+                return False
+            if known["metadata"].get("annotations", {}).get(names.DIGEST) == digest:
+                self.repaired += 1
+        try:
+            made = await self.client.apply(kind, asked, force=known is not None)
+        except ConflictError:
+            if known is not None or not await self._is_ours(kind, asked):
+                raise ForeignError(kind.kind, key[1]) from None
+            made = await self.client.apply(kind, asked, force=True)
+        if not matches(asked, made):
+            self._settled[kind, key] = (digest, made["metadata"]["resourceVersion"])
+        self.world.put(kind, made)
+        return True
+
+    async def delete(self, kind: Kind, item: Object) -> None:
+        """Delete this very object, and what it owns. Raises KubeError."""
+        key = namespace, name = key_of(item)
+        with suppress(ConflictError):  # Another one by now.
+            await self.client.delete(kind, name, namespace, uid=item["metadata"]["uid"])
+        self._settled.pop((kind, key), None)
+
+    async def status(self, kind: Kind, item: Object, status: Mapping[str, Any]) -> bool:
+        """Make `status` the object's; whether that took a write. Raises KubeError."""
+        known = self.world.get(kind, key_of(item)) or item
+        if known.get("status") == status:
+            return False
+        namespace, name = key_of(item)
+        body = {
+            "apiVersion": kind.api_version,
+            "kind": kind.kind,
+            "metadata": {"name": name, "namespace": namespace},
+            "status": dict(status),
+        }
+        made = await self.client.apply_status(kind, body)
+        self.world.put(kind, made)
+        return True
+
+    async def _unless_foreign(self, kind: Kind, asked: Object) -> None:
+        """Look whether somebody else has the name, for kinds where an apply would not tell."""
+        if kind in _UNCONTESTED and not await self._is_ours(kind, asked):
+            raise ForeignError(kind.kind, asked["metadata"]["name"])
+
+    async def _is_ours(self, kind: Kind, asked: Object) -> bool:
+        """Whether what has the name now, if anything, was made for the same owner."""
+        namespace, name = key_of(asked)
+        try:
+            metadata = (await self.client.get(kind, name, namespace))["metadata"]
+        except NotFoundError:
+            return True
+        owners = {owner["uid"] for owner in asked["metadata"].get("ownerReferences", ())}
+        if owners:
+            return any(owner["uid"] in owners for owner in metadata.get("ownerReferences", ()))
+        return bool(metadata.get("labels", {}).get(names.MANAGED_BY) == names.MANAGER)

@@ -1,0 +1,115 @@
+"""Which of several operators acts: the one that holds a Lease (coordination.k8s.io) and renews it.
+
+Nobody compares clocks of two machines: who waits takes a Lease over when it has not seen it change for the
+Lease's whole duration, by its own clock. Who holds it gives up acting before that: when it could not renew
+for two thirds of the duration.
+"""
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+from slipway.kube.client import Client
+from slipway.kube.errors import AlreadyExistsError, ConflictError, KubeError, NotFoundError
+from slipway.kube.kinds import LEASE
+
+
+@dataclass(slots=True)
+class Election:
+    """One candidate. Times are seconds of `clock`, a monotonic one."""
+
+    client: Client
+    namespace: str
+    name: str
+    identity: str
+    duration: float
+    renew: float
+    clock: Callable[[], float]
+    report: Callable[[str], None]
+    leading: bool = False
+    _seen: tuple[Any, ...] = ()
+    """What changes with each renewal, as last seen."""
+    _seen_at: float = field(default=float("-inf"))
+
+    async def win(self) -> None:
+        """Wait until this candidate leads."""
+        while not await self._try():  # noqa: ASYNC110 - a Lease is looked at, it tells nobody
+            await asyncio.sleep(self.renew)
+        self.leading = True
+
+    async def hold(self) -> None:
+        """Renew; returns when the Lease is lost, so that whoever acted stops."""
+        renewed = self.clock()
+        while self.clock() - renewed < self.duration * 2 / 3:
+            await asyncio.sleep(self.renew)
+            asked = self.clock()
+            try:
+                held = await asyncio.wait_for(self._try(), max(self.renew, self.duration / 3))
+            except TimeoutError:
+                continue
+            if held:
+                renewed = asked
+            elif self._seen and self._seen[0] != self.identity:
+                break
+        self.leading = False
+
+    async def release(self) -> None:
+        """Let another one lead at once. Does nothing where the Lease is not ours."""
+        if not self.leading:
+            return
+        self.leading = False
+        try:
+            lease = await self.client.get(LEASE, self.name, self.namespace)
+            if lease["spec"].get("holderIdentity") == self.identity:
+                lease["spec"] |= {"holderIdentity": "", "leaseDurationSeconds": 1}
+                await self.client.replace(LEASE, lease)
+        except KubeError as error:
+            self.report(f"The Lease could not be released: {error}")
+
+    async def _try(self) -> bool:
+        """Take or renew the Lease; whether it is held now."""
+        try:
+            return await self._take()
+        except (AlreadyExistsError, ConflictError):
+            return False  # Another one was faster.
+        except KubeError as error:
+            self.report(f"The Lease cannot be had: {error}")
+            return False
+
+    async def _take(self) -> bool:
+        now = datetime.now(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+        ours = {
+            "holderIdentity": self.identity,
+            "leaseDurationSeconds": max(1, round(self.duration)),
+            "renewTime": now,
+        }
+        try:
+            lease = await self.client.get(LEASE, self.name, self.namespace)
+        except NotFoundError:
+            body: dict[str, Any] = {
+                "apiVersion": LEASE.api_version,
+                "kind": LEASE.kind,
+                "metadata": {"name": self.name, "namespace": self.namespace},
+                "spec": {**ours, "acquireTime": now, "leaseTransitions": 0},
+            }
+            await self.client.create(LEASE, body)
+            self._see(body["spec"])
+            return True
+        spec = lease.setdefault("spec", {})
+        holder = spec.get("holderIdentity") or ""
+        if holder != self.identity:
+            self._see(spec)
+            free = not holder or self.clock() - self._seen_at >= float(spec.get("leaseDurationSeconds") or 0)
+            if not free:
+                return False
+            ours |= {"acquireTime": now, "leaseTransitions": int(spec.get("leaseTransitions") or 0) + 1}
+        spec |= ours
+        self._see((await self.client.replace(LEASE, lease))["spec"])
+        return True
+
+    def _see(self, spec: dict[str, Any]) -> None:
+        seen = (spec.get("holderIdentity"), spec.get("renewTime"), spec.get("leaseTransitions"))
+        if seen != self._seen:
+            self._seen, self._seen_at = seen, self.clock()

@@ -1,0 +1,331 @@
+"""The operator: watches, decides by the pure plans, acts through the executor, and tells what it did."""
+
+import asyncio
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from pydantic import ValidationError
+
+from slipway.kube.client import Client
+from slipway.kube.errors import APIStatusError, ConflictError, KubeError, NotFoundError
+from slipway.kube.informers import Informer
+from slipway.kube.kinds import (
+    API_KEY,
+    ENDPOINT_SLICE,
+    LEADER_WORKER_SET,
+    LLM_SERVICE,
+    POD,
+    POD_MONITOR,
+    SECRET,
+    Kind,
+)
+from slipway.objects import APIKey, LLMService
+from slipway.objects.annotations import PAUSED
+from slipway.objects.plainkeys import new_key
+from slipway_operator import names
+from slipway_operator.autoscaling import ScalingState
+from slipway_operator.engine_keys import key_secret
+from slipway_operator.events import Teller
+from slipway_operator.executor import CHILD_KINDS, Executor, ForeignError
+from slipway_operator.keys import plan_key, secret_name
+from slipway_operator.logs import Log
+from slipway_operator.measuring import Measuring
+from slipway_operator.metrics import Metrics
+from slipway_operator.plans import Observed, plan
+from slipway_operator.queues import Queue
+from slipway_operator.refusals import refusal, with_refusal
+from slipway_operator.rollouts import Event
+from slipway_operator.settings import OperatorSettings
+from slipway_operator.statuses import condition
+from slipway_operator.worlds import Key, Object, World, key_of, service_of
+
+Item = tuple[Kind, Key]
+"""What the queue holds: an LLMService, an APIKey, or (under SECRET) the engines' key of a namespace."""
+_OPTIONAL = (POD_MONITOR, LEADER_WORKER_SET)
+_ATTEMPT = 30.0
+"""Seconds that one turn may take."""
+
+
+@dataclass(slots=True)
+class Operator:
+    """Looks after all LLMServices and APIKeys while it leads."""
+
+    client: Client
+    settings: OperatorSettings
+    log: Log
+    metrics: Metrics
+    now: Callable[[], float]
+    """Seconds since 1970."""
+    world: World = field(default_factory=World)
+    queue: Queue[Item] = field(init=False)
+    executor: Executor = field(init=False)
+    measuring: Measuring = field(init=False)
+    teller: Teller = field(init=False)
+    informers: list[Informer] = field(default_factory=list)
+    _scaling: dict[Key, ScalingState] = field(default_factory=dict)
+    _optional: frozenset[str] = frozenset()
+    _made: asyncio.Event = field(default_factory=asyncio.Event)
+    """The informers are."""
+
+    def __post_init__(self) -> None:
+        self.queue = Queue(self.settings.backoff_first, self.settings.backoff_most)
+        self.executor = Executor(self.client, self.world)
+        self.teller = Teller(self.client, self.log, self.settings.identity, self.now)
+        self.measuring = Measuring(self.settings, self.world, self.engine_key, self._measured)
+
+    def engine_key(self) -> str:
+        """The key that engines ask for; "" where they ask for none."""
+        file = self.settings.engine_key_file
+        try:
+            return file.read_text().strip() if file is not None else ""
+        except OSError as error:
+            self.log.write("error", "engine_key", f"{file} cannot be read: {error.strerror}")
+            return ""
+
+    # --- watching ------------------------------------------------------------------------------------
+
+    async def watch(self) -> None:
+        """Learn the cluster's state and keep it; returns when it is cancelled."""
+        self._optional = await self._found_kinds()
+        namespace = self.settings.watch_namespace or None
+        wanted: list[tuple[Kind, str | None, str | None]] = [
+            (LLM_SERVICE, namespace, None),
+            (API_KEY, namespace, None),
+            (POD, namespace, names.CHILDREN),
+        ]
+        wanted += [
+            (kind, namespace, names.CHILDREN)
+            for kind in CHILD_KINDS
+            if kind not in _OPTIONAL or kind.plural in self._optional
+        ]
+        gateways = f"kubernetes.io/service-name={self.settings.gateway_service}"
+        wanted.append((ENDPOINT_SLICE, self.settings.namespace, gateways))
+        self.informers = [
+            Informer(
+                self.client,
+                kind,
+                where,
+                selector=selector,
+                on_change=self._listener(kind),
+                on_fault=self._faulty(kind),
+            )
+            for kind, where, selector in wanted
+        ]
+        self._made.set()
+        async with asyncio.TaskGroup() as group:
+            for informer in self.informers:
+                group.create_task(informer.run())
+
+    async def synced(self) -> None:
+        """Wait until everything has been read once."""
+        await self._made.wait()
+        for informer in self.informers:
+            await informer.synced()
+
+    @property
+    def has_synced(self) -> bool:
+        """Whether everything has been read once."""
+        return bool(self.informers) and all(informer.has_synced for informer in self.informers)
+
+    def stale_seconds(self) -> float:
+        """Time since the API server was last heard of, of the kind of which that is longest."""
+        now = time.monotonic()
+        return max(
+            (now - each.stale_since for each in self.informers if each.stale_since is not None), default=0.0
+        )
+
+    async def _found_kinds(self) -> frozenset[str]:
+        """Which of the optional kinds this cluster has."""
+        found = set()
+        for kind in _OPTIONAL:
+            try:
+                listed = await self.client.request("GET", kind.root)
+            except NotFoundError:
+                continue
+            found |= {each["name"] for each in listed["resources"]} & {kind.plural}
+        return frozenset(found)
+
+    def _listener(self, kind: Kind) -> Callable[[Object | None, Object | None], None]:
+        def listen(old: Object | None, new: Object | None) -> None:
+            if new is not None:
+                if self.world.put(kind, new):
+                    self._changed(kind, new)
+            elif old is not None:
+                self.world.remove(kind, old)
+                self._changed(kind, old)
+
+        return listen
+
+    def _faulty(self, kind: Kind) -> Callable[[KubeError], None]:
+        def report(error: KubeError) -> None:
+            self.log.write("warning", "watch", str(error), resource=kind.plural)
+
+        return report
+
+    def _changed(self, kind: Kind, item: Object) -> None:
+        key = key_of(item)
+        if kind in (LLM_SERVICE, API_KEY):
+            self.queue.add((kind, key))
+            if kind is LLM_SERVICE and self.settings.engine_key_file is not None:
+                self.queue.add((SECRET, (key[0], "")))
+            return
+        service = service_of(item)
+        if service is not None:
+            self.queue.add((LLM_SERVICE, service))
+        elif kind is SECRET:
+            labels = item["metadata"].get("labels", {})
+            if names.API_KEY in labels:
+                self.queue.add((API_KEY, (key[0], labels[names.API_KEY])))
+            else:
+                self.queue.add((SECRET, (key[0], "")))
+
+    def _measured(self, key: Key) -> None:
+        self.queue.add((LLM_SERVICE, key))
+
+    # --- acting ----------------------------------------------------------------------------------------
+
+    async def act(self) -> None:
+        """Look after everything until cancelled. Only who leads may call it."""
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.measuring.run())
+            for _ in range(self.settings.workers):
+                group.create_task(self._work())
+
+    async def _work(self) -> None:
+        while True:
+            item = await self.queue.get()
+            kind, key = item
+            started = self.now()
+            try:
+                again_after = await asyncio.wait_for(self._look_after(kind, key), _ATTEMPT)
+            except ConflictError as error:
+                # Something has changed meanwhile: no failure, and the change itself comes up as well.
+                self.log.write("info", "conflict", str(error), kind=kind.kind, object="/".join(key))
+                self.queue.failed(item)
+                self.metrics.turn(kind.kind, "conflict", self.now() - started)
+            except Exception as error:
+                wait = self.queue.failed(item, getattr(error, "retry_after", None) or 0.0)
+                self.metrics.turn(kind.kind, "error", self.now() - started)
+                self.log.write(
+                    "error", "failed", f"{type(error).__name__}: {error}",
+                    kind=kind.kind, object="/".join(key), again_after=round(wait, 1),
+                )  # fmt: skip
+            else:
+                self.queue.done(item)
+                self.metrics.turn(kind.kind, "ok", self.now() - started)
+                if again_after is not None:
+                    self.queue.add_after(item, again_after)
+
+    async def _look_after(self, kind: Kind, key: Key) -> float | None:
+        if kind is SECRET:
+            await self._engine_key(key[0])
+            return None
+        parent = self.world.get(kind, key)
+        if parent is None:
+            self.queue.forget((kind, key))
+            self._scaling.pop(key, None)
+            self.measuring.forget(key)
+            return None
+        if parent["metadata"].get("deletionTimestamp"):
+            return None  # Its children go by their owner references.
+        if (parent["metadata"].get("annotations") or {}).get(PAUSED) == "true":
+            await self._say(kind, parent, ("Progressing", "False", "Paused", _PAUSED))
+            return None
+        try:
+            if kind is API_KEY:
+                return await self._key(APIKey.model_validate(parent), parent)
+            return await self._service(LLMService.model_validate(_without_status(parent)), parent)
+        except ValidationError as error:
+            first = error.errors(include_url=False, include_input=False)[0]
+            where = ".".join(str(part) for part in first["loc"])
+            await self._say(kind, parent, ("Ready", "False", "InvalidSpec", f"{where}: {first['msg']}"))
+            return None
+
+    async def _service(self, service: LLMService, parent: Object) -> float | None:
+        key = key_of(parent)
+        observed = Observed(
+            children=self.world.children(key),
+            measured=self.measuring.of(key),
+            scaling=self._scaling.get(key, ScalingState()),
+            optional=self._optional,
+        )
+        made = plan(service, parent, observed, self.settings, self.now())
+        self._scaling[key] = made.scaling
+        self.measuring.watch(key, service, under_way=made.under_way)
+        refused: APIStatusError | ForeignError | None = None
+        for manifest in made.apply:
+            try:
+                await self.executor.apply(manifest)
+            except (APIStatusError, ForeignError) as error:
+                if isinstance(error, APIStatusError) and error.status not in (400, 403, 422):
+                    raise
+                refused = refused or error  # The others do not depend on it.
+        for kind, item in made.delete:
+            await self.executor.delete(kind, item)
+        status = made.status
+        if status is not None:
+            if refused is not None:
+                status = with_refusal(status, parent, refused, self.now())
+            if await self.executor.status(LLM_SERVICE, parent, status) and refused is not None:
+                await self.teller.tell(LLM_SERVICE, parent, Event("Warning", *refusal(refused)))
+        for event in made.events:
+            await self.teller.tell(LLM_SERVICE, parent, event)
+        if refused is not None:
+            raise refused
+        return made.again_after
+
+    async def _key(self, key: APIKey, parent: Object) -> float | None:
+        secret = self.world.get(SECRET, (key_of(parent)[0], secret_name(key.metadata.name)))
+        if secret is None and not (parent.get("status") or {}).get("keyHash"):
+            secret = await self._fresh_secret(parent)
+        made = plan_key(key, parent, secret, self.now(), new_key)
+        if made.secret is not None:
+            await self.executor.apply(made.secret)
+        await self.executor.status(API_KEY, parent, made.status)
+        for event in made.events:
+            await self.teller.tell(API_KEY, parent, event)
+        return made.again_after
+
+    async def _fresh_secret(self, parent: Object) -> Object | None:
+        """The key's Secret from the API server itself: a second one would make the first a dead one."""
+        namespace, name = key_of(parent)
+        try:
+            secret = await self.client.get(SECRET, secret_name(name), namespace)
+        except NotFoundError:
+            return None
+        owners = secret["metadata"].get("ownerReferences", ())
+        return secret if any(each["uid"] == parent["metadata"]["uid"] for each in owners) else None
+
+    async def _engine_key(self, namespace: str) -> None:
+        """The engines' key lies in each namespace that has an LLMService, and in no other."""
+        needed = any(key_of(item)[0] == namespace for item in self.world.all(LLM_SERVICE))
+        if namespace == self.settings.namespace:
+            return  # What installed the operator has put it there.
+        if needed:
+            await self.executor.apply(key_secret(namespace, self.engine_key(), self.settings))
+            return
+        held = self.world.get(SECRET, (namespace, self.settings.engine_key_secret))
+        if held is not None:
+            await self.executor.delete(SECRET, held)
+
+    # --- telling -----------------------------------------------------------------------------------------
+
+    async def _say(self, kind: Kind, parent: Object, said: tuple[str, str, str, str]) -> None:
+        """Put one condition into the status, and leave the rest of it."""
+        status = dict(parent.get("status") or {})
+        generation = int(parent["metadata"].get("generation", 0))
+        others = [each for each in status.get("conditions") or () if each["type"] != said[0]]
+        made = condition(status.get("conditions") or (), said, generation, self.now())
+        status |= {"observedGeneration": generation, "conditions": [made, *others]}
+        if await self.executor.status(kind, parent, status) and said[2] == "InvalidSpec":
+            await self.teller.tell(kind, parent, Event("Warning", said[2], said[3]))
+
+
+_PAUSED = f"The annotation {PAUSED} is set: remove it to have the operator go on."
+
+
+def _without_status(parent: Object) -> Mapping[str, Any]:
+    """The object without what the operator itself has written."""
+    return {name: value for name, value in parent.items() if name != "status"}
