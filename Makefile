@@ -108,7 +108,7 @@ test-packages: ## Install what the tests need from the system (apt): browser, No
 	@scripts/system-packages libnuma1 chromium nodejs npm redis-server postgresql prometheus gcc libc6-dev
 
 .PHONY: test
-test: test-packages envs dev $(ENVS)/loadtest/.ready ## Everything: lint, unit, integration (real engine), browser.
+test: test-packages cluster-packages envs dev $(ENVS)/loadtest/.ready ## Everything: lint, unit, integration (real engine), browser, cluster.
 	@$(MAKE) --no-print-directory lint
 	@SLIPWAY_ENGINE_PYTHON=$(CURDIR)/$(ENGINE_PYTHON) $(DEV)/pytest -v $(ARGS)
 
@@ -119,7 +119,7 @@ CLUSTER := cd tests && ../$(DEV)/python -m cluster
 
 .PHONY: cluster-packages
 cluster-packages: ## Install what a cluster needs from the system (apt): containerd, runc, buildah, ...
-	@scripts/system-packages containerd runc containernetworking-plugins buildah debootstrap iproute2 iptables conntrack
+	@scripts/system-packages containerd runc containernetworking-plugins buildah debootstrap iproute2 iptables conntrack procps
 
 .PHONY: cluster
 cluster: cluster-packages dev ## Start a real Kubernetes here, without Docker (root; NODES=1); the first time builds it.

@@ -26,6 +26,9 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path.is_relative_to(Path(__file__).parent):
             item.add_marker("cluster")
+            if item.get_closest_marker("timeout") is None:
+                # Not of the fixtures: the first of all sessions builds Kubernetes in one.
+                item.add_marker(pytest.mark.timeout(120, func_only=True))
 
 
 def command(*arguments: str) -> str:

@@ -56,8 +56,9 @@ def _link(node: Node) -> None:
     def ip(*arguments: str) -> None:
         run(*inside, "ip", *arguments)
 
-    for setting in ("net.ipv4.ip_forward=1", "net.ipv4.conf.all.rp_filter=0"):
-        run(*inside, "sysctl", "-qw", setting)
+    # The last: connections that outlive their processes would keep the namespace for minutes.
+    for setting in ("ip_forward=1", "conf.all.rp_filter=0", "tcp_orphan_retries=1"):
+        run(*inside, "sysctl", "-qw", f"net.ipv4.{setting}")
     ip("link", "set", "lo", "up")
     device = "uplink"
     if node == FIRST:
