@@ -11,7 +11,8 @@ from cluster import images
 from cluster.bring_up import healthy, start_cluster
 from cluster.control_groups import members
 from cluster.control_plane import ready, start_api_server, stop_api_server
-from cluster.places import KUBECONFIG, MOST_NODES, running_nodes
+from cluster.locks import locked
+from cluster.places import KUBECONFIG, MOST_NODES, NAME, running_nodes
 from cluster.processes import ClusterError
 from cluster.programs import programs
 from cluster.teardown import take_down
@@ -39,7 +40,8 @@ def main() -> None:
 def up(nodes: int) -> None:
     """Start a cluster, or add nodes to the one that runs. Prints where its kubeconfig is."""
     began = time.monotonic()
-    start_cluster(nodes, say)
+    with locked(NAME):
+        start_cluster(nodes, say)
     say(f"cluster of {len(running_nodes())} ready after {time.monotonic() - began:.1f} s")
     click.echo(f"export KUBECONFIG={KUBECONFIG}")
 
@@ -48,7 +50,9 @@ def up(nodes: int) -> None:
 def down() -> None:
     """Stop the cluster and everything in it. What is built stays in the cache."""
     began = time.monotonic()
-    if left := take_down():
+    with locked(NAME):
+        left = take_down()
+    if left:
         raise ClusterError("left over:\n  " + "\n  ".join(left))
     say(f"no process, mount, namespace, control group or device left after {time.monotonic() - began:.1f} s")
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from cluster.locks import locked
 from cluster.nodes import ctr
 from cluster.places import CACHE, CHECKOUT, HERE, LAYOUT, Node
 from cluster.processes import ClusterError, run
@@ -83,19 +84,31 @@ def named(target: str) -> Image:
 
 def ensure(image: Image, say: Callable[[str], None]) -> None:
     """Have the image in the cache, made anew where something that goes into it has changed."""
+    if _current(image):
+        return
+    with locked("images"):
+        if not _current(image):  # another run may have built it meanwhile
+            say(f"building {image.name}")
+            image.build()
+            _keep(image.name, image.key)
+
+
+def keep(name: str) -> None:
+    """Have an image that buildah has in the cache as well."""
+    with locked("images"):
+        _keep(name)
+
+
+def _current(image: Image) -> bool:
     record = _record(image.name)
     try:
         known = json.loads(record.read_text())
-        if known["key"] == image.key and all(blob.exists() for blob in _blobs(known["manifest"])):
-            return
+        return known["key"] == image.key and all(blob.exists() for blob in _blobs(known["manifest"]))
     except (OSError, ValueError, KeyError):
-        pass  # no record, or one that was cut off
-    say(f"building {image.name}")
-    image.build()
-    keep(image.name, image.key)
+        return False  # no record, or one that was cut off
 
 
-def keep(name: str, key: str = "") -> None:
+def _keep(name: str, key: str = "") -> None:
     """Copy an image from buildah's storage into the cache. Blobs that are there already are not copied."""
     LAYOUT.mkdir(parents=True, exist_ok=True)
     target = f"oci:{LAYOUT}:{name}"
@@ -109,6 +122,11 @@ def keep(name: str, key: str = "") -> None:
 
 def load(node: Node, name: str) -> bool:
     """Give a node an image that the cache has. False where it has that very image already."""
+    with locked("images", shared=True):
+        return _load(node, name)
+
+
+def _load(node: Node, name: str) -> bool:
     digest = json.loads(_record(name).read_text())["manifest"]
     if f"{name} " in (listed := ctr(node, "images", "ls", f"name=={name}")) and digest in listed:
         return False

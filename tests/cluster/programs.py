@@ -10,6 +10,7 @@ import time
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from cluster.locks import locked
 from cluster.places import HERE, PROGRAMS
 from cluster.processes import ClusterError, run
 
@@ -43,8 +44,13 @@ class Build:
 def programs() -> Path:
     """The folder that holds every program, built first where it is not there yet."""
     folder = PROGRAMS / _key()
-    if folder.exists():
-        return folder
+    with locked("programs"):
+        if not folder.exists():
+            _build(folder)
+    return folder
+
+
+def _build(folder: Path) -> None:
     unfinished = folder.with_suffix(".part")
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir(parents=True)
@@ -56,7 +62,6 @@ def programs() -> Path:
     for other in PROGRAMS.iterdir():
         if other != folder:
             shutil.rmtree(other)
-    return folder
 
 
 def _key() -> str:
