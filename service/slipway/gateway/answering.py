@@ -12,6 +12,7 @@ from slipway.gateway.accounts import Accounts
 from slipway.gateway.errors import APIError, Headers
 from slipway.gateway.exchanges import Exchange
 from slipway.gateway.logs import JSONLog
+from slipway.gateway.relay.constraints import UnsatisfiableError, ended_alone
 from slipway.gateway.relay.relay import Answer
 from slipway.gateway.relay.transport import BadAnswerError, TruncatedError, UpstreamError
 
@@ -86,6 +87,8 @@ class Answering:
                         await self._begin(exchange, EVENTS, STREAM)
                     await sink.write(passed, more=True)
                 if events.failed:
+                    if exchange.constraint is not None and ended_alone(events.error):
+                        raise UnsatisfiableError(exchange.constraint)
                     raise BadAnswerError("the engine reported an error in its stream")
             if not events.done:
                 raise TruncatedError("the stream ended without its closing event")

@@ -55,8 +55,10 @@ class Exchange:
     """Accounts are settled; nothing of it changes any more."""
     salt: str | None = None
     """Parts the engines' prefix caches, where that is asked for."""
-    entry: str = ""
-    """Its entry in the usage journal, once an engine is about to be asked."""
+    constraint: str | None = None
+    """The request's field that may allow no answer at all."""
+    entry: int = 0
+    """Its number in the usage journal, once an engine is about to be asked."""
     headers: Headers = field(default_factory=list)
     """Headers of the answer beside the API's own."""
 

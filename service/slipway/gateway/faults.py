@@ -4,6 +4,7 @@ import orjson
 
 from slipway.gateway import errors
 from slipway.gateway.errors import APIError
+from slipway.gateway.relay.constraints import UnsatisfiableError
 from slipway.gateway.relay.relay import NoEndpointError, QueueFullError, QueueTimeoutError
 from slipway.gateway.relay.transport import (
     BadAnswerError,
@@ -45,6 +46,13 @@ def unanswered(error: NoEndpointError | QueueFullError | QueueTimeoutError, mode
 def of(error: UpstreamError) -> APIError:
     """What a client is told when its engine gave no usable answer."""
     match error:
+        case UnsatisfiableError():
+            return errors.invalid_request(
+                f"The engine found no way to go on that `{error.param}` allows. Check that its schema or "
+                "grammar allows at least one finite text, and does not just lead back to itself.",
+                error.param,
+                "unsatisfiable_constraint",
+            )
         case ConnectFailedError():
             return APIError(
                 503,

@@ -26,6 +26,7 @@ from slipway.gateway.isolation import cache_salt
 from slipway.gateway.limits import LimitStore, Subject, refusal, subjects_of
 from slipway.gateway.logs import JSONLog
 from slipway.gateway.parameters import check
+from slipway.gateway.relay.constraints import constraint_of
 from slipway.gateway.relay.queues import CLASSES
 from slipway.gateway.relay.relay import (
     Answer,
@@ -302,6 +303,8 @@ class Serving:
             except UpstreamError as error:
                 self.accounts.fault(exchange, error)
                 failure = faults.of(error)
+                if failure.status == 400:
+                    raise failure from None  # The client's mistake falls back to nothing.
             else:
                 if model is not models[-1] and (answer.status >= 500 or answer.status == 429):
                     answer.close()
@@ -349,6 +352,7 @@ class Serving:
         if exchange.key is not None:
             call.key = exchange.key.name
         call.priority = CLASSES.index(exchange.priority)
+        call.constraint = exchange.constraint = constraint_of(body)
         return call
 
     def _part_caches(self, exchange: Exchange, body: Body) -> None:

@@ -1,18 +1,20 @@
 """Engines that fail, hang and are full; routes to other models; who is served first."""
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
 import sys
 from collections.abc import AsyncIterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from integration.gateway.clients import Reply, chat
 from integration.gateway.conftest import Running, Start, StartUpstream
-from integration.gateway.upstreams import Exchange, behave
+from integration.gateway.upstreams import Exchange, behave, chunk
 
 TESTS = Path(__file__).resolve().parents[2]
 CHAT = "/v1/chat/completions"
@@ -271,6 +273,75 @@ async def test_a_clients_mistake_falls_back_to_nothing(start: Start, start_upstr
     reply = await running.call("/v1/chat/completions", {**chat(), "model": "best"})
     assert reply.status == 400
     assert second.requests == []
+
+
+VLLMS_WORDS = {"message": "Internal server error", "type": "InternalServerError", "param": None, "code": 500}
+EMPTY = {"json_schema": {"name": "a", "schema": {"$ref": "#"}}, "type": "json_schema"}
+CONSTRAINTS: dict[str, dict[str, Any]] = {
+    "response_format": {"response_format": EMPTY},
+    "structured_outputs": {"structured_outputs": {"grammar": 'root ::= root "a"'}},
+}
+
+
+@pytest.mark.parametrize("begun", ["not streamed", "nothing said", "begun"])
+@pytest.mark.parametrize("param", CONSTRAINTS)
+async def test_a_constraint_that_allows_no_answer_is_the_clients_mistake(
+    start: Start, start_upstream: StartUpstream, param: str, begun: str
+) -> None:
+    """And speaks against no engine, and is not tried on another one."""
+
+    async def script(exchange: Exchange) -> None:
+        if param not in exchange.request.json:
+            await behave(exchange)
+        elif begun == "not streamed":
+            await exchange.answer({"error": VLLMS_WORDS}, 500)
+        else:
+            await exchange.begin_stream()
+            if begun == "begun":
+                await exchange.event(chunk(""))
+            await exchange.event({"error": VLLMS_WORDS})
+            await exchange.end_stream()
+
+    first, second = await start_upstream(script), await start_upstream()
+    running = await start(first)
+    running.state.service("spare")
+    running.state.endpoints(m=[first.address], spare=[second.address])
+    await fallback(running, "m", fallbacks=("spare",))
+    for _ in range(4):
+        asked = {**chat(stream=begun != "not streamed"), **CONSTRAINTS[param], "model": "best"}
+        reply = await running.call(CHAT, asked)
+        if begun == "begun":
+            assert b"[DONE]" not in reply.body
+            told = json.loads(reply.body.rpartition(b"data: ")[2])["error"]
+        else:
+            assert reply.status == 400
+            told = reply.json["error"]
+        assert (told["param"], told["code"]) == (param, "unsatisfiable_constraint")
+        assert told["type"] == "invalid_request_error"
+    assert second.requests == []
+    assert running.gateway.relay.balancer.ejected() == 0
+    reply = await running.call(CHAT, {**chat(), "model": "best"})
+    assert (reply.status, len(second.requests)) == (200, 0)
+
+
+@pytest.mark.parametrize(
+    "said", [VLLMS_WORDS, {**VLLMS_WORDS, "message": "EngineCore encountered an issue."}]
+)
+async def test_an_engine_that_fails_is_no_clients_mistake(
+    start: Start, start_upstream: StartUpstream, said: dict[str, object]
+) -> None:
+    """Neither where nothing constrains the answer, nor where the engine says something else."""
+
+    async def script(exchange: Exchange) -> None:
+        await exchange.answer({"error": said}, 500)
+
+    upstream = await start_upstream(script)
+    running = await start(upstream)
+    constrained = {} if said is VLLMS_WORDS else CONSTRAINTS["response_format"]
+    for _ in range(3):
+        reply = await running.call(CHAT, {**chat(), **constrained})
+        assert (reply.status, reply.json["error"]["code"]) == (502, "engine_failed")
+    assert running.gateway.relay.balancer.ejected() == 1
 
 
 async def test_a_key_needs_to_be_let_to_the_route_alone(start: Start, start_upstream: StartUpstream) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
-from slipway.gateway.errors import APIError, Headers, envelope
+from slipway.gateway.errors import APIError, Headers
 from slipway.gateway.relay.sse import EventStream, Usage, UsageTail
 
 
@@ -18,6 +18,8 @@ class StreamReader(Protocol):
     """The stream's last event has come: it is complete."""
     failed: bool
     """The engine has reported an error inside the stream."""
+    error: object
+    """What it said."""
     usage: Usage | None
     """What the engine has counted so far."""
 
@@ -57,7 +59,7 @@ class Dialect:
 
 
 def _error_event(error: APIError) -> bytes:
-    return b"data: " + envelope(error.message, "server_error", None, error.code) + b"\n\n"
+    return b"data: " + error.body() + b"\n\n"
 
 
 OPENAI = Dialect(

@@ -25,6 +25,8 @@ class Call:
     """Whose turn it uses up when the endpoints are full."""
     priority: int = CLASSES.index("normal")
     """Index into CLASSES."""
+    constraint: str | None = None
+    """The request's field that may allow no answer at all."""
     gone: bool = False
     stalled: bool = False
     """Its endpoint hangs; it was taken away from it."""

@@ -1,6 +1,7 @@
 """One request on its way to an engine: wait for room, send, try elsewhere until an answer begins."""
 
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from time import monotonic
 
@@ -8,6 +9,7 @@ from slipway.gateway.relay.admission import Admission, QueueFullError, QueueLimi
 from slipway.gateway.relay.balancer import Balancer
 from slipway.gateway.relay.budgets import RetryBudget
 from slipway.gateway.relay.calls import Call
+from slipway.gateway.relay.constraints import UnsatisfiableError, ended_alone_in
 from slipway.gateway.relay.transport import (
     AbortedError,
     BadAnswerError,
@@ -67,6 +69,7 @@ class Answer:
     _pool: Pool
     _connection: Connection
     _closed: bool = False
+    _held: bytes | None = None
 
     def header(self, name: bytes) -> bytes | None:
         """The first header called `name` (lower case)."""
@@ -77,6 +80,9 @@ class Answer:
 
     async def read(self) -> bytes:
         """The next bytes of the body as they came; b"" at the end. Raises UpstreamError, ClientGoneError."""
+        if self._held is not None:
+            data, self._held = self._held, b""
+            return data
         try:
             data = await self._connection.read()
         except AbortedError:
@@ -85,6 +91,15 @@ class Answer:
             self._relay.balancer.failed(self.address)
             raise
         self._relay.balancer.heard(self.address)
+        return data
+
+    async def whole(self) -> bytes:
+        """All of an error's body, or what came of it; `read` gives it again. Raises ClientGoneError."""
+        data = b""
+        with suppress(UpstreamError):
+            while len(data) < _LARGEST_ERROR and (part := await self.read()):
+                data += part
+        self._held = data
         return data
 
     def close(self) -> None:
@@ -165,6 +180,8 @@ class Relay:
             except BadAnswerError:
                 self.balancer.failed(address)
                 raise
+            if answer.status == 500 and call.constraint is not None:
+                await self._blame(answer, call.constraint)
             if answer.status in _UNWELL:
                 self.balancer.failed(address)
                 if answer.status in _REFUSED and self._may_retry(call, budget, "refused"):
@@ -193,6 +210,19 @@ class Relay:
             if call.connection is not None and (surely or self._another(call)):
                 call.stalled = True
                 call.connection.abort()
+
+    async def _blame(self, answer: Answer, constraint: str) -> None:
+        """Find out whether the request's constraint is at fault. Raises UnsatisfiableError then."""
+        refused = False
+        try:
+            refused = ended_alone_in(await answer.whole())
+        except ClientGoneError:
+            answer.close()
+            raise
+        if refused:
+            self.balancer.answered(answer.address)
+            answer.close()
+            raise UnsatisfiableError(constraint)
 
     def _may_retry(self, call: Call, budget: RetryBudget, reason: str) -> bool:
         if not self._another(call):
@@ -258,6 +288,8 @@ class Relay:
         return status
 
 
+_LARGEST_ERROR = 65_536
+"""Bytes of an error that are looked into."""
 _REFUSED = frozenset((429, 503))
 """Statuses after which another endpoint is asked: this one is full, or drains."""
 _UNWELL = frozenset((429, 500, 502, 503, 504))

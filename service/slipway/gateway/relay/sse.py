@@ -60,6 +60,8 @@ class EventStream:
         self.done = False
         """`[DONE]` has come: the stream is complete."""
         self.failed = False
+        self.error: object = None
+        """What the engine said in its error event."""
         self.usage: Usage | None = None
         self._strip = strip_usage
         self._held = b""
@@ -115,7 +117,7 @@ class EventStream:
         if not isinstance(payload, dict):
             return True
         if payload.get("error") and not payload.get("choices"):
-            self.failed = True
+            self.failed, self.error = True, payload["error"]
             return False
         usage = usage_of(payload.get("usage"))
         if usage is None:
