@@ -6,7 +6,7 @@ from typing import Any
 from sqlalchemy import Engine
 
 from slipway.gateway.usage import store
-from slipway.gateway.usage.rows import Row, record_row
+from slipway.gateway.usage.rows import COLUMNS, Row, record_id
 from slipway.gateway.usage.store import Position
 from slipway.gateway.usage.tables import DAY_US
 
@@ -19,6 +19,9 @@ def record(number: int, *, day: int = 0, second: int = 0, **told: Any) -> Row:
     """A record of `day` days ago: 10 tokens in, 4 of them cached, 5 out, for 1000 nano-dollars."""
     started = (TODAY - day) * DAY_US + second * 1_000_000
     usual = {
+        "id": record_id(INSTANCE, number, started),
+        "started_us": started,
+        "instance": INSTANCE,
         "request_id": f"req-{number}",
         "key": "local",
         "owner": "default",
@@ -26,14 +29,25 @@ def record(number: int, *, day: int = 0, second: int = 0, **told: Any) -> Row:
         "served_model": "m",
         "service": "m",
         "revision": "r1",
+        "endpoint": "",
         "route": "/v1/chat/completions",
         "operation": "chat",
+        "stream": False,
         "priority": "normal",
         "status": 200,
+        "error": "",
         "attempts": 1,
-        "tokens": (10, 5, 4, 1000),
+        "prompt_tokens": 10,
+        "completion_tokens": 5,
+        "cached_tokens": 4,
+        "cost_nano": 1000,
+        "estimated": False,
     }
-    return record_row(INSTANCE, {**usual, "id": f"{started:013x}{INSTANCE}{number:07x}", **told})
+    if "tokens" in told:
+        names = ("prompt_tokens", "completion_tokens", "cached_tokens", "cost_nano")
+        usual |= dict(zip(names, told.pop("tokens"), strict=True))
+    values: dict[str, Any] = usual | told
+    return tuple(values.get(name) for name in COLUMNS)
 
 
 def add(engine: Engine, *rows: Row) -> None:

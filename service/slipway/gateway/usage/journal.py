@@ -8,15 +8,16 @@ import json
 import mmap
 import os
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import orjson
 
 from slipway.gateway.errors import APIError, retry_after
 from slipway.gateway.usage import segments
+from slipway.gateway.usage.entries import CLOSED, OPENED, REFUSED, Asked, Outcome
 from slipway.gateway.usage.segments import END, HEADER, OWNER_LOCK, Progress
 
 SEGMENT = 16 * 1024 * 1024
@@ -41,19 +42,19 @@ def journal_full() -> APIError:
 class UsageJournal(Protocol):
     """Where records go first."""
 
-    def open(self, started_us: int, fields: Mapping[str, object], entry: str = "") -> str:
-        """An engine is about to be asked; the id of the record to come.
+    def open(self, started_us: int, asked: Asked, number: int = 0) -> int:
+        """An engine is about to be asked; the number of the record to come.
 
-        Given the id of an earlier call, replaces what that said. "" where the journal is full and requests
+        Given the number of an earlier call, replaces what that said. 0 where the journal is full and requests
         are served all the same; otherwise raises APIError 503.
         """
         ...
 
-    def close(self, entry: str, fields: Mapping[str, object]) -> None:
-        """The request of `entry` has ended."""
+    def close(self, number: int, outcome: Outcome) -> None:
+        """The request of `number` has ended."""
         ...
 
-    def refuse(self, started_us: int, fields: Mapping[str, object]) -> None:
+    def refuse(self, started_us: int, asked: Asked, outcome: Outcome) -> None:
         """A request has ended that no engine was asked about; its whole record."""
         ...
 
@@ -97,7 +98,11 @@ class Journal:
         self._most = max(1, most // size)
         self._serve_when_full = serve_when_full
         self._lock: int | None = None
-        self._sequence = 0
+        self._last = 0
+        """The last request's number."""
+        self._asked: dict[tuple[str, ...], int] = {}
+        """Texts that were told in this segment, and by which number."""
+        self._outcome: dict[tuple[str, ...], int] = {}
         self._unclosed = 0
         self._number = 0
         self._map: mmap.mmap | None = None
@@ -128,25 +133,27 @@ class Journal:
             os.close(self._lock)
             self._lock = None
 
-    def open(self, started_us: int, fields: Mapping[str, object], entry: str = "") -> str:
+    def open(self, started_us: int, asked: Asked, number: int = 0) -> int:
         """See UsageJournal.open."""
-        known, entry = entry, entry or self._name(started_us)
-        if not self._write({"id": entry, **fields}, self._unclosed + 1):
+        entry = number or self._last + 1
+        if not self._write((OPENED, entry, started_us), asked, None, self._unclosed + 1):
             if self._serve_when_full:
-                return known
+                return number
             raise journal_full()
-        if not known:
+        if not number:
+            self._last = entry
             self._unclosed += 1
         return entry
 
-    def close(self, entry: str, fields: Mapping[str, object]) -> None:
+    def close(self, number: int, outcome: Outcome) -> None:
         """See UsageJournal.close."""
         self._unclosed -= 1
-        self._end(entry, fields, must=True)
+        self._end((CLOSED, number), None, outcome, must=True)
 
-    def refuse(self, started_us: int, fields: Mapping[str, object]) -> None:
+    def refuse(self, started_us: int, asked: Asked, outcome: Outcome) -> None:
         """See UsageJournal.refuse."""
-        self._end(self._name(started_us), fields, must=False)
+        self._last += 1
+        self._end((REFUSED, self._last, started_us), asked, outcome, must=False)
 
     def waiting(self) -> Waiting:
         """What the recorder has not brought into the database."""
@@ -156,38 +163,60 @@ class Journal:
         held = len(segments.segments_in(self.folder)) * self._size
         return Waiting(held, records, max(0.0, self._wall() - since) if records else 0.0)
 
-    def _name(self, started_us: int) -> str:
-        """A record's id: sorts by time, differs between processes, is the same however often it is read."""
-        self._sequence += 1
-        return f"{started_us:013x}{self.instance}{self._sequence & 0xFFF_FFFF:07x}"
-
-    def _end(self, entry: str, fields: Mapping[str, object], *, must: bool) -> None:
-        if self._write({"id": entry, "closing": self.closed + 1, **fields}, self._unclosed, must=must):
+    def _end(self, front: tuple[int, ...], asked: Asked | None, outcome: Outcome, *, must: bool) -> None:
+        if self._write(front, asked, outcome, self._unclosed, must=must):
             self.closed += 1
         else:
             self.unrecorded += 1
 
-    def _write(self, document: Mapping[str, object], unclosed: int, *, must: bool = False) -> bool:
-        try:
-            data = orjson.dumps(document)
-        except TypeError:  # An integer beyond 64 bits, by an engine that counts badly.
-            data = json.dumps(document).encode()
-        if not self._make_room(HEADER + len(data), unclosed, must=must):
-            return False
+    def _write(
+        self,
+        front: tuple[int, ...],
+        asked: Asked | None,
+        outcome: Outcome | None,
+        unclosed: int,
+        *,
+        must: bool = False,
+    ) -> bool:
+        data = self._data(front, asked, outcome)
+        length = HEADER + len(data)
+        if self._size - len(_MARK) - self._at - length < unclosed * CLOSE_ROOM:
+            if not self._make_room(length, unclosed, must=must):
+                return False
+            data = self._data(front, asked, outcome)  # In another segment everything is to be told again.
         assert self._map is not None  # noqa: S101 - for the type checker
         head, rest = segments.framed(data)
         end = self._at + HEADER + len(data)
         self._map[self._at + 4 : end] = rest
         self._map[self._at : self._at + 4] = head
         self._at = end
+        if asked is not None and asked.texts not in self._asked:
+            self._asked[asked.texts] = len(self._asked) + 1
+        if outcome is not None and outcome.texts not in self._outcome:
+            self._outcome[outcome.texts] = len(self._outcome) + 1
         return True
 
+    def _data(self, front: tuple[int, ...], asked: Asked | None, outcome: Outcome | None) -> bytes:
+        fields: tuple[Any, ...] = front
+        told: Any
+        if asked is not None:
+            told = self._asked.get(asked.texts) or (len(self._asked) + 1, *asked.texts)
+            fields += (told, *asked[1:])
+        if outcome is not None:
+            told = self._outcome.get(outcome.texts) or (len(self._outcome) + 1, *outcome.texts)
+            fields += (self.closed + 1, told, *outcome[1:])
+        try:
+            return orjson.dumps(fields)
+        except TypeError:  # An integer beyond 64 bits, by an engine that counts badly.
+            return json.dumps(fields).encode()
+
     def _make_room(self, length: int, unclosed: int, *, must: bool) -> bool:
-        """Room for `length` bytes, and for the closing entries of all requests that are open then."""
+        """Room for `length` bytes, and for the closing entries of all requests that are open then.
+
+        Some of those must be told texts anew in another segment; CLOSE_ROOM is more than they need for it.
+        """
         left = self._size - len(_MARK) - self._at - length
         needed = unclosed * CLOSE_ROOM
-        if left >= needed:
-            return True
         while (max(0, left - CLOSE_ROOM) if left >= 0 else -length) + self._spare_room() < needed:
             if not self._prepare(over=must and left < 0 and not self._spare):
                 if not must or (left < 0 and not self._spare):
@@ -207,6 +236,8 @@ class Journal:
             old[self._at : self._at + 4] = _MARK
             old.close()
         self._at = 0
+        self._asked.clear()
+        self._outcome.clear()
 
     def _prepare(self, *, over: bool) -> bool:
         """Make the next segment, its space on disk reserved: writing to it can then never fail.

@@ -10,12 +10,12 @@ from sqlalchemy.exc import DataError, IntegrityError
 
 from slipway.gateway.logs import JSONLog
 from slipway.gateway.usage import store
-from slipway.gateway.usage.rows import Row, killed_row, record_row
+from slipway.gateway.usage.rows import Row, killed_row, record_id, record_row
 from slipway.gateway.usage.segments import Progress
 from slipway.gateway.usage.store import OvertakenError, Position
 from slipway.gateway.usage.tails import Tail
 
-BATCH = 2000
+BATCH = 5000
 """Records in one transaction."""
 
 
@@ -43,7 +43,8 @@ class Recorder:
             return False
         again = bool(self._rows)
         if not again:
-            self._rows = [record_row(self.instance, each) for each in tail.read(BATCH)]
+            instance = self.instance
+            self._rows = [record_row(instance, *each) for each in tail.read(BATCH)]
         count = len(self._rows)
         if count or tail.at.segment != tail.recorded.segment:
             if not self._record(tail, self._rows):
@@ -65,7 +66,7 @@ class Recorder:
                 self.log.write("error", "usage_journal", f"{where} cannot be read from {tail.at.offset} on")
             if tail.next_segment():
                 continue
-            left = [killed_row(self.instance, opened) for _, opened in tail.opened.values()]
+            left = [killed_row(self.instance, number, opened) for number, (_, opened) in tail.opened.items()]
             if self._record(tail, left, ended_us=self._now_us()):
                 tail.close()
                 break
@@ -86,9 +87,13 @@ class Recorder:
                 return None
             tail = Tail(self.folder, recorded)
             # The closing entries of some may have been in segments that are recorded and deleted.
+            numbers = {
+                record_id(self.instance, number, started_us): number
+                for number, (_, (started_us, _)) in tail.opened.items()
+            }
             with self.engine.begin() as connection:
-                for done in store.known(connection, tail.opened):
-                    del tail.opened[done]
+                for done in store.known(connection, numbers):
+                    del tail.opened[numbers[done]]
             self._tail = tail
         return self._tail
 
@@ -120,7 +125,7 @@ class Recorder:
                     store.insert(connection, [row])
                     taken.append(row)
                 except (IntegrityError, DataError) as error:
-                    self.log.write("error", "usage_refused", f"{row['id']}: {str(error.orig)[:500]}")
+                    self.log.write("error", "usage_refused", f"{row[0]}: {str(error.orig)[:500]}")
                 trial.rollback()
         return taken
 

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 
 from slipway.gateway.catalog import Catalog
 from slipway.gateway.exchanges import Exchange
+from slipway.gateway.usage.entries import Asked, Outcome
 from slipway.gateway.usage.journal import UsageJournal
 
 
@@ -20,57 +21,52 @@ class Recording:
 
     def open(self, exchange: Exchange) -> None:
         """An engine is about to be asked. Raises APIError 503 where that could not be recorded."""
-        exchange.entry = self.journal.open(self._started(exchange), opened(exchange), exchange.entry)
+        exchange.entry = self.journal.open(self._started(exchange), asked(exchange), exchange.entry)
 
     def close(self, exchange: Exchange) -> None:
         """The request has ended; its `ended`, tokens and cost are known."""
         if exchange.key is None:
             return
-        fields = closed(exchange, self.catalog.snapshot.revisions.get(exchange.address))
+        told = outcome(exchange, self.catalog.snapshot.revisions.get(exchange.address, ""))
         if exchange.entry:
-            self.journal.close(exchange.entry, fields)
+            self.journal.close(exchange.entry, told)
         else:
-            self.journal.refuse(self._started(exchange), opened(exchange) | fields)
+            self.journal.refuse(self._started(exchange), asked(exchange), told)
 
     def _started(self, exchange: Exchange) -> int:
         return int((self.wall() - self.clock() + exchange.started) * 1_000_000)
 
 
-def opened(exchange: Exchange) -> dict[str, object]:
-    """What was asked, known before an engine is; enough for a record if nothing more can be written."""
+def asked(exchange: Exchange) -> Asked:
+    """What was asked, as far as it is known."""
     key, head, route, served = exchange.key, exchange.head, exchange.route, exchange.served
     assert key is not None  # noqa: S101 - strangers leave no record
-    fields: dict[str, object] = {
-        "request_id": head.request_id.decode(),
-        "key": key.name,
-        "owner": key.owner,
-        "model": exchange.model,
-        "route": route.path,
-        "operation": route.operation,
-        "stream": exchange.stream,
-        "priority": exchange.priority,
-    }
-    if head.traceparent is not None:
-        fields["trace_id"] = head.traceparent[3:35].decode()
-    if exchange.batch is not None:
-        fields["batch"] = exchange.batch
-    if served is not None:
-        prompt, completion = exchange.reserved_prompt, exchange.reserved_completion
-        fields["served_model"] = served.name
-        fields["service"] = served.service
-        fields["revision"] = served.revision
-        fields["reserved"] = (prompt, completion, served.prices.cost(prompt, completion))
-    return fields
+    model = ("", "", "") if served is None else (served.name, served.service, served.revision)
+    prompt, completion = exchange.reserved_prompt, exchange.reserved_completion
+    return Asked(
+        (key.name, key.owner, exchange.model, route.path, route.operation, exchange.priority, *model),
+        head.request_id.decode(),
+        exchange.stream,
+        prompt,
+        completion,
+        0 if served is None else served.prices.cost(prompt, completion),
+        None if head.traceparent is None else head.traceparent[3:35].decode(),
+        exchange.batch,
+    )
 
 
-def closed(exchange: Exchange, revision: str | None) -> dict[str, object]:
-    """What became of it; with `opened` the whole record. `revision` is the endpoint's where that is known."""
+def outcome(exchange: Exchange, revision: str) -> Outcome:
+    """What became of it. `revision` is the endpoint's where that is known."""
     usage = exchange.usage
-    fields: dict[str, object] = {
-        "status": exchange.status,
-        "attempts": exchange.attempts,
+    return Outcome(
+        (exchange.address, revision),
+        exchange.status,
+        exchange.attempts,
+        *((0, 0, 0, 0) if usage is None else (usage.prompt, usage.completion, usage.cached, exchange.cost)),
+        exchange.estimated,
+        exchange.error,
         # Seconds of the gateway's clock; the recorder works out what lies between them.
-        "times": (
+        (
             exchange.started,
             exchange.authenticated,
             exchange.limited,
@@ -80,15 +76,4 @@ def closed(exchange: Exchange, revision: str | None) -> dict[str, object]:
             exchange.first_byte,
             exchange.ended,
         ),
-    }
-    if exchange.address:
-        fields["endpoint"] = exchange.address
-    if usage is not None:
-        fields["tokens"] = (usage.prompt, usage.completion, usage.cached, exchange.cost)
-        if exchange.estimated:
-            fields["estimated"] = True
-    if exchange.error:
-        fields["error"] = exchange.error
-    if revision:
-        fields["revision"] = revision
-    return fields
+    )

@@ -1,8 +1,10 @@
 """Journal entries as rows: pure. A record's row, and the day's sums that a batch of rows adds."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
+from operator import itemgetter
 from typing import Any
 
+from slipway.gateway.usage.entries import Opened, Outcome
 from slipway.gateway.usage.tables import DAY_US, SUMS, usage_days, usage_records
 
 KILLED = "gateway_killed"
@@ -10,7 +12,8 @@ KILLED = "gateway_killed"
 LARGEST = 1 << 52
 """What tokens and cost are cut to; far beyond any true count, and their sums fit the database."""
 
-Row = dict[str, Any]
+Row = tuple[Any, ...]
+"""The values of a record, in the order of COLUMNS."""
 COLUMNS = tuple(column.name for column in usage_records.columns)
 DAY_KEYS = tuple(column.name for column in usage_days.primary_key.columns)
 POINTS = (
@@ -22,7 +25,18 @@ POINTS = (
     "first_byte_us",
     "total_us",
 )
-"""The points of a request's way that a record has times of, in their order."""
+"""The points of a request's way that a record has times of, in their order: its last columns."""
+_NO_TIMES: list[int | None] = [None] * len(POINTS)
+
+
+def _columns(*names: str) -> Any:
+    return itemgetter(*map(COLUMNS.index, names))
+
+
+_DAY = _columns(
+    "started_us", "owner", "key", "model", "served_model", "revision", "operation", "instance", "batch"
+)
+_ADDED = _columns("error", "prompt_tokens", "completion_tokens", "cached_tokens", "cost_nano")
 
 
 def started_us(entry: str) -> int:
@@ -35,84 +49,79 @@ def first_id(time_us: int) -> str:
     return f"{time_us:013x}"
 
 
-def record_row(instance: str, entry: Mapping[str, Any]) -> Row:
-    """The row of what `opened` and `closed` said about a request; defaults for what they did not say."""
-    prompt, completion, cached, cost = entry.get("tokens", (0, 0, 0, 0))
-    row: Row = {
-        "id": entry["id"],
-        "started_us": started_us(entry["id"]),
-        "instance": instance,
-        "closing": entry.get("closing"),
-        "trace_id": entry.get("trace_id"),
-        "batch": entry.get("batch"),
-        "stream": bool(entry.get("stream")),
-        "status": entry.get("status", 500),
-        "attempts": entry.get("attempts", 0),
-        "prompt_tokens": _bounded(prompt),
-        "completion_tokens": _bounded(completion),
-        "cached_tokens": _bounded(cached),
-        "estimated": bool(entry.get("estimated")),
-        "cost_nano": _bounded(cost),
-    }
-    for name in _TEXTS:
-        text = entry.get(name, "")
-        row[name] = text.replace("\0", "") if "\0" in text else text  # PostgreSQL's texts hold no NUL.
-    start, *points = entry.get("times") or (0, *[None] * len(POINTS))
-    for name, point in zip(POINTS, points, strict=True):
-        row[name] = round((point - start) * 1_000_000) if point else None
-    return row
+def record_id(instance: str, number: int, started_us: int) -> str:
+    """A record's id: sorts by time, differs between processes, is the same however often it is read."""
+    return f"{started_us:013x}{instance}{number & 0xFFF_FFFF:07x}"
 
 
-_TEXTS = (
-    "request_id",
-    "key",
-    "owner",
-    "model",
-    "served_model",
-    "service",
-    "revision",
-    "endpoint",
-    "route",
-    "operation",
-    "priority",
-    "error",
-)
-
-
-def killed_row(instance: str, entry: Mapping[str, Any]) -> Row:
-    """The row of a request that was under way when its gateway was killed: its reservation stands for it."""
-    prompt, completion, cost = entry.get("reserved", (0, 0, 0))
-    told = {"tokens": (prompt, completion, 0, cost), "estimated": True, "status": 500, "error": KILLED}
-    return record_row(instance, {**entry, **told, "attempts": 1})
-
-
-def day_rows(rows: Iterable[Row]) -> list[Row]:
-    """What the rows add to each day's sums, in the order of their keys."""
-    sums: dict[tuple[Any, ...], list[int]] = {}
-    for row in rows:
-        added = sums.setdefault(_day_key(row), [0] * len(SUMS))
-        added[0] += 1
-        added[1] += row["error"] != ""
-        added[2] += row["prompt_tokens"]
-        added[3] += row["completion_tokens"]
-        added[4] += row["cached_tokens"]
-        added[5] += row["cost_nano"]
-    return [dict(zip((*DAY_KEYS, *SUMS), (*key, *added), strict=True)) for key, added in sorted(sums.items())]
-
-
-def _day_key(row: Row) -> tuple[Any, ...]:
+def record_row(instance: str, number: int, opened: Opened, closing: int | None, outcome: Outcome) -> Row:
+    """The row of a request, in the order of COLUMNS."""
+    started_us, asked = opened
+    texts, request_id, stream, _, _, _, trace_id, batch = asked
+    key, owner, model, route, operation, priority, served_model, service, revision = texts
+    where, status, attempts, prompt, completion, cached, cost, estimated, error, times = outcome
+    endpoint, served_revision = where
+    if times:
+        start, *points = times
+        after = [round((point - start) * 1_000_000) if point else None for point in points]  # type: ignore[operator]
+    else:
+        after = _NO_TIMES
+    used = (prompt, completion, cached, cost)
+    if max(used) > LARGEST:
+        prompt, completion, cached, cost = (int(min(each, LARGEST)) for each in used)
     return (
-        row["started_us"] // DAY_US,
-        row["owner"],
-        row["key"],
-        row["model"],
-        row["served_model"],
-        row["revision"],
-        row["operation"],
-        row["batch"] is not None,
-        row["instance"],
+        record_id(instance, number, started_us),
+        started_us,
+        instance,
+        closing,
+        request_id,
+        trace_id,
+        key,
+        owner,
+        model,
+        served_model,
+        service,
+        served_revision or revision,
+        endpoint,
+        route,
+        operation,
+        batch,
+        stream,
+        priority,
+        status,
+        error,
+        attempts,
+        prompt,
+        completion,
+        cached,
+        estimated,
+        cost,
+        *after,
     )
 
 
-def _bounded(count: float) -> int:
-    return int(min(count, LARGEST))
+def killed_row(instance: str, number: int, opened: Opened) -> Row:
+    """The row of a request that was under way when its gateway was killed: its reservation stands for it."""
+    asked = opened[1]
+    reserved = (asked.prompt, asked.completion, 0, asked.cost)
+    outcome = Outcome(("", ""), 500, 1, *reserved, estimated=True, error=KILLED)
+    return record_row(instance, number, opened, None, outcome)
+
+
+def day_rows(rows: Iterable[Row]) -> list[dict[str, Any]]:
+    """What the rows add to each day's sums, in the order of their keys."""
+    sums: dict[tuple[Any, ...], list[int]] = {}
+    for row in rows:
+        started_us, *names, batch = _DAY(row)
+        key = (started_us // DAY_US, *names[:-1], batch is not None, names[-1])
+        added = sums.get(key)
+        if added is None:
+            added = sums[key] = [0] * len(SUMS)
+        error, prompt, completion, cached, cost = _ADDED(row)
+        added[0] += 1
+        added[1] += error != ""
+        added[2] += prompt
+        added[3] += completion
+        added[4] += cached
+        added[5] += cost
+    return [dict(zip((*DAY_KEYS, *SUMS), (*key, *added), strict=True)) for key, added in sorted(sums.items())]

@@ -1,4 +1,4 @@
-"""The journal's format: segment files of entries `[u32 length][u32 crc32][JSON]`, the length written last.
+"""The journal's format: segment files of entries `[u32 length][u32 crc32][data]`, the length written last.
 
 A journal is the folder of one gateway process, `STATE/usage/INSTANCE/`:
 
@@ -18,7 +18,6 @@ from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
 from zlib import crc32
 
 HEADER = 8
@@ -29,7 +28,6 @@ RECORDER_LOCK = "recorder.lock"
 INSTANCE = re.compile(r"[0-9a-f]{12}")
 """What the folder of a journal is called."""
 _LENGTH = struct.Struct("<I")
-_HEADER = struct.Struct("<II")
 _PROGRESS = struct.Struct("<QQQd")
 
 
@@ -48,13 +46,6 @@ def segments_in(folder: Path) -> list[int]:
     return sorted(int(path.stem) for path in folder.glob("????????.seg"))
 
 
-class Entry(NamedTuple):
-    """One entry, and the offset behind it in its segment."""
-
-    data: bytes
-    after: int
-
-
 class Cursor:
     """Reads the entries of one segment while it is being written."""
 
@@ -66,8 +57,8 @@ class Cursor:
         self.ended = False
         """The mark of the segment's end was read."""
 
-    def read(self) -> Iterator[Entry]:
-        """The entries that are there now. One that is not whole yet is left for the next call."""
+    def read(self) -> Iterator[bytes]:
+        """The entries that are there now, `at` behind each. One that is not whole yet is left for later."""
         data, base = b"", self.at
         while True:
             start = self.at - base
@@ -85,12 +76,12 @@ class Cursor:
                 data, base, start = os.pread(self._file, HEADER + length, self.at), self.at, 0
                 if len(data) < HEADER + length:
                     return
-            _, check = _HEADER.unpack_from(data, start)
+            (check,) = _LENGTH.unpack_from(data, start + 4)
             entry = data[start + HEADER : start + HEADER + length]
             if crc32(entry) != check:
                 return
             self.at += HEADER + length
-            yield Entry(entry, self.at)
+            yield entry
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,7 +7,6 @@ expects, and starts again from the one that counts.
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from operator import itemgetter
 from typing import Any
 
 from sqlalchemy import Connection, delete, select, update
@@ -16,7 +15,6 @@ from sqlalchemy.dialects import postgresql, sqlite
 from slipway.gateway.usage.rows import COLUMNS, DAY_KEYS, Row, day_rows, first_id
 from slipway.gateway.usage.tables import DAY_US, SUMS, usage_days, usage_journals, usage_records
 
-_VALUES = itemgetter(*COLUMNS)
 _AT_ONCE = 500
 """Ids in one query, and rows in one deletion."""
 
@@ -101,7 +99,7 @@ def insert(connection: Connection, rows: Sequence[Row]) -> None:
     mark = "?" if connection.dialect.name == "sqlite" else "%s"
     names = ", ".join(f'"{name}"' for name in COLUMNS)
     statement = f"INSERT INTO usage_records ({names}) VALUES ({', '.join([mark] * len(COLUMNS))})"  # noqa: S608
-    connection.exec_driver_sql(statement, [_VALUES(row) for row in rows])
+    connection.exec_driver_sql(statement, list(rows))
 
 
 def _dialect(connection: Connection) -> Any:

@@ -4,14 +4,13 @@ import os
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
-import orjson
-
+from slipway.gateway.usage.entries import Entries, Entry, Opened, Outcome
 from slipway.gateway.usage.segments import HEADER, Cursor, segment_path, segments_in
 from slipway.gateway.usage.store import Position
 
-Document = dict[str, Any]
+Closed = tuple[int, Opened, int, Outcome]
+"""A request's number, its beginning, its number among those that ended, its outcome."""
 
 
 class Tail:
@@ -21,14 +20,15 @@ class Tail:
         """`recorded`: up to there all is in the database; what was opened before it is read again."""
         self.folder = folder
         self.recorded = recorded
-        self.opened: dict[str, tuple[int, Document]] = {}
-        """By record id: the segment and what was said."""
+        self.opened: dict[int, tuple[int, Opened]] = {}
+        """By number: the segment and what was said."""
         self._segment = min([*segments_in(folder), recorded.segment])
         self._offset = self._closed = 0
         self._file: int | None = None
         self._cursor: Cursor | None = None
-        for document in self._entries(recorded):
-            self._take(document)
+        self._reader = Entries()
+        for entry in self._entries(recorded):
+            self._take(entry)
         self._closed = recorded.closed
         self._synced = self.at
 
@@ -37,11 +37,11 @@ class Tail:
         """How far it has been read."""
         return Position(self._segment, self._offset, self._closed)
 
-    def read(self, most: int) -> list[Document]:
+    def read(self, most: int) -> list[Closed]:
         """Up to `most` requests that were closed after what is recorded; `at` is then behind the last."""
-        found: list[Document] = []
-        for document in self._entries():
-            closed = self._take(document)
+        found: list[Closed] = []
+        for entry in self._entries():
+            closed = self._take(entry)
             if closed is not None:
                 found.append(closed)
                 if len(found) == most:
@@ -81,32 +81,42 @@ class Tail:
         if self._file is not None:
             os.close(self._file)
         self._file = self._cursor = None
+        self._reader = Entries()
 
-    def _entries(self, until: Position | None = None) -> Iterator[Document]:
+    def _entries(self, until: Position | None = None) -> Iterator[Entry]:
         """What is there from `at` on, which moves with each."""
         while until is None or self.at < until:
             cursor = self._open()
             if cursor is None:
                 return
-            for entry in cursor.read():
-                document: Document = orjson.loads(entry.data)
-                self._offset = entry.after
-                self._closed = document.get("closing", self._closed)
-                yield document
+            for data in cursor.read():
+                entry = self._reader.read(data)
+                self._offset = cursor.at
+                if entry[2] is not None:
+                    self._closed = entry[2][0]
+                yield entry
                 if until is not None and self.at == until:
                     return
             if not cursor.ended or not self.next_segment():
                 return
 
-    def _take(self, document: Document) -> Document | None:
-        """The whole of a request that was closed; None for one that was opened."""
-        entry = document["id"]
-        _, before = self.opened.pop(entry, (0, {}))
-        document = {**before, **document}
-        if "closing" in document:
-            return document
-        self.opened[entry] = (self._segment, document)
-        return None
+    def _take(self, entry: Entry) -> Closed | None:
+        """The whole of a request that was closed; None for one that was opened.
+
+        None too where nothing is known of its beginning: that was in a segment which is recorded and deleted,
+        and so is this one's end; or behind a damage.
+        """
+        number, opened, ended = entry
+        if ended is None:
+            assert opened is not None  # noqa: S101 - an entry says one of them
+            self.opened[number] = (self._segment, opened)
+            return None
+        if opened is None:
+            known = self.opened.pop(number, None)
+            if known is None:
+                return None
+            opened = known[1]
+        return number, opened, *ended
 
     def _open(self) -> Cursor | None:
         if self._cursor is None:

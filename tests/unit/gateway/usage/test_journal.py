@@ -10,10 +10,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slipway.gateway.errors import APIError
+from slipway.gateway.usage.entries import Asked, Outcome
 from slipway.gateway.usage.journal import CLOSE_ROOM, Journal
 from slipway.gateway.usage.segments import Cursor, Progress, framed, segment_path, segments_in
 from slipway.gateway.usage.store import Position
-from slipway.gateway.usage.tails import Tail
+from slipway.gateway.usage.tails import Closed, Tail
 
 INSTANCE = "0123456789ab"
 SEGMENT = 16_384
@@ -39,14 +40,22 @@ def journal_in(folder: Path, *, most: int = 1 << 30, serve_when_full: bool = Fal
     return journal
 
 
-def fill(journal: Journal, asked: dict[str, str], *, close: bool = False) -> tuple[list[str], APIError]:
+def asked(text: str = "", key: str = "k") -> Asked:
+    return Asked((key, "o", "m", "/v1", "chat", "normal", "m", "s", "r1"), text, stream=False)
+
+
+def outcome(status: int = 200, error: str = "", revision: str = "") -> Outcome:
+    return Outcome(("10.0.0.1:8000", revision), status, error=error)
+
+
+def fill(journal: Journal, what: Asked, *, close: bool = False) -> tuple[list[int], APIError]:
     """Open requests, and close each, until one is refused."""
-    entries: list[str] = []
+    entries: list[int] = []
     while True:
         try:
-            entries.append(journal.open(0, asked))
+            entries.append(journal.open(0, what))
             if close:
-                journal.close(entries[-1], {})
+                journal.close(entries[-1], outcome())
         except APIError as refusal:
             return entries, refusal
 
@@ -57,23 +66,26 @@ def test_what_was_closed_is_read_once_in_order_with_what_was_opened(script: list
     with tempfile.TemporaryDirectory() as folder:
         journal = journal_in(Path(folder))
         tail = Tail(journal.folder, Position())
-        opened: dict[str, str] = {}
-        wanted, found = [], []
+        opened: dict[int, tuple[int, Asked]] = {}
+        wanted: list[tuple[int | None, tuple[int, Asked], Outcome]] = []
+        found: list[Closed] = []
         for number, (what, size) in enumerate(script):
-            text = "x" * size
+            # Texts that were told before and new ones, long and short ones.
+            request = asked("x" * size, key=f"key-{size % 4}")
+            end = outcome(number, revision=f"r{size % 3}")
             if what == "open":
-                opened[journal.open(number, {"asked": text})] = text
+                opened[journal.open(number, request)] = (number, request)
             elif what == "again" and opened:
                 entry = list(opened)[size % len(opened)]
-                assert journal.open(number, {"asked": text}, entry) == entry
-                opened[entry] = text
+                assert journal.open(number, request, entry) == entry
+                opened[entry] = (number, request)
             elif what == "close" and opened:
                 entry = list(opened)[size % len(opened)]
-                wanted.append((opened.pop(entry), number))
-                journal.close(entry, {"outcome": number})
+                wanted.append((entry, opened.pop(entry), end))
+                journal.close(entry, end)
             elif what == "refuse":
-                wanted.append((text, number))
-                journal.refuse(number, {"asked": text, "outcome": number})
+                journal.refuse(number, request, end)
+                wanted.append((None, (number, request), end))
             elif what == "read":
                 found += tail.read(1 + size % 7)
                 tail.recorded = tail.at
@@ -88,50 +100,53 @@ def test_what_was_closed_is_read_once_in_order_with_what_was_opened(script: list
             found += tail.read(1000)
         tail.close()
 
-        assert [(each["asked"], each["outcome"]) for each in found] == wanted
-        assert [each["closing"] for each in found] == list(range(1, len(wanted) + 1))
-        assert set(opened) <= set(tail.opened)
+        assert [(begun, end._replace(times=())) for _, begun, _, end in found] == [
+            each[1:] for each in wanted
+        ]
+        assert all(wanted[place][0] in (None, number) for place, (number, *_) in enumerate(found))
+        assert [closing for _, _, closing, _ in found] == list(range(1, len(wanted) + 1))
+        assert opened.items() <= {number: begun for number, (_, begun) in tail.opened.items()}.items()
         assert journal.unrecorded == 0
 
 
 def test_a_full_journal_refuses_new_requests_and_closes_all_that_were_begun(tmp_path: Path) -> None:
     journal = journal_in(tmp_path, most=2 * SEGMENT)
 
-    entries, refusal = fill(journal, {"key": "k"})
+    entries, refusal = fill(journal, asked())
 
     assert (refusal.status, refusal.code) == (503, "usage_unavailable")
     for entry in entries:
-        journal.close(entry, {"status": 200, "padding": "x" * (CLOSE_ROOM - 200)})
+        journal.close(entry, outcome(error="x" * (CLOSE_ROOM - 200)))
     assert (journal.closed, journal.unrecorded) == (len(entries), 0)
     assert len(segments_in(journal.folder)) == 2
     assert len(Tail(journal.folder, Position()).read(1000)) == len(entries) > 8
 
 
 def test_a_full_journal_takes_requests_again_once_it_is_recorded(tmp_path: Path) -> None:
-    now, asked = 1000.0, {"key": "k" * 500}
+    now, long = 1000.0, asked("x" * 500)
     journal = Journal(tmp_path, INSTANCE, wall=lambda: now, segment=SEGMENT, most=2 * SEGMENT)
-    fill(journal, asked, close=True)
+    fill(journal, long, close=True)
     tail = Tail(journal.folder, Position())
     tail.read(1000)
     tail.recorded = tail.at
     tail.discard_read()
 
     with pytest.raises(APIError):  # It looks again ten times a second, not with each request.
-        journal.open(0, asked)
+        journal.open(0, long)
     now += 1
-    assert journal.open(0, asked)
+    assert journal.open(0, long)
 
 
 def test_a_full_journal_may_serve_all_the_same_and_says_how_much_is_lost(tmp_path: Path) -> None:
     journal = journal_in(tmp_path, most=2 * SEGMENT, serve_when_full=True)
     entries = 0
-    while journal.open(0, {"key": "k"}):
+    while journal.open(0, asked()):
         entries += 1
     assert entries
     while not journal.unrecorded:
-        journal.refuse(0, {"key": "k" * 1000})
+        journal.refuse(0, asked("x" * 1000), outcome())
     closed = journal.closed
-    journal.refuse(0, {"key": "k" * 1000})
+    journal.refuse(0, asked("x" * 1000), outcome())
     assert (journal.closed, journal.unrecorded) == (closed, 2)
 
 
@@ -142,14 +157,14 @@ def test_a_disk_without_room_refuses_until_there_is_room(tmp_path: Path) -> None
     resource.setrlimit(resource.RLIMIT_FSIZE, (SEGMENT // 2, hard))
     try:
         with pytest.raises(APIError) as refusal:
-            journal.open(0, {})
+            journal.open(0, asked())
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert refusal.value.code == "usage_unavailable"
     assert segments_in(journal.folder) == []
 
     now += 1
-    assert journal.open(0, {})
+    assert journal.open(0, asked())
 
 
 def test_a_folder_that_cannot_be_written_refuses(tmp_path: Path) -> None:
@@ -157,7 +172,7 @@ def test_a_folder_that_cannot_be_written_refuses(tmp_path: Path) -> None:
     journal = Journal(tmp_path / "usage", INSTANCE, wall=lambda: 1000.0)
 
     with pytest.raises(APIError) as refusal:
-        journal.open(0, {})
+        journal.open(0, asked())
 
     assert refusal.value.code == "usage_unavailable"
 
@@ -174,10 +189,10 @@ def test_an_entry_that_is_not_whole_yet_is_not_read(entries: list[bytes], data: 
         torn = whole[-1][cut:].strip(b"\0") != b""  # Zeros that belong there make it whole.
         cursor = Cursor(file.fileno(), piece=data.draw(st.integers(16, 400)))
 
-        assert [entry.data for entry in cursor.read()] == (entries[:-1] if torn else entries)
+        assert list(cursor.read()) == (entries[:-1] if torn else entries)
 
         os.pwrite(file.fileno(), b"".join(whole), 0)
-        assert [entry.data for entry in cursor.read()] == (entries[-1:] if torn else [])
+        assert list(cursor.read()) == (entries[-1:] if torn else [])
 
 
 def test_waiting_says_what_the_recorder_has_left(tmp_path: Path) -> None:
@@ -187,7 +202,7 @@ def test_waiting_says_what_the_recorder_has_left(tmp_path: Path) -> None:
     assert (journal.waiting().records, journal.waiting().seconds) == (0, 0)
 
     for _ in range(3):
-        journal.refuse(0, {})
+        journal.refuse(0, asked(), outcome())
     Progress(1, 100, 1, now).write(journal.folder)
     now += 5
 
@@ -197,7 +212,7 @@ def test_waiting_says_what_the_recorder_has_left(tmp_path: Path) -> None:
 
 def test_segments_are_files_of_their_full_size(tmp_path: Path) -> None:
     journal = journal_in(tmp_path)
-    journal.refuse(0, {})
+    journal.refuse(0, asked(), outcome())
 
     status = segment_path(journal.folder, 1).stat()
 

@@ -1,5 +1,6 @@
 """The recorder over a real SQLite: whatever ends it, wherever, each request has exactly one record."""
 
+import json
 import os
 import tempfile
 from collections import Counter
@@ -18,23 +19,25 @@ from slipway.gateway.logs import JSONLog
 from slipway.gateway.storage.database import migrate, open_engine
 from slipway.gateway.usage import store
 from slipway.gateway.usage.adoption import adopt
+from slipway.gateway.usage.entries import Asked, Outcome
 from slipway.gateway.usage.journal import Journal
 from slipway.gateway.usage.recorder import Recorder
-from slipway.gateway.usage.rows import KILLED
-from slipway.gateway.usage.segments import RECORDER_LOCK, lock, segment_path, segments_in
+from slipway.gateway.usage.rows import KILLED, record_id
+from slipway.gateway.usage.segments import RECORDER_LOCK, framed, lock, segment_path, segments_in
 from slipway.gateway.usage.tables import DAY_US, SUMS, usage_days, usage_journals, usage_records
 
 INSTANCE = "0123456789ab"
 NOW = 1_800_000_000.0
-OPENED = {
-    "request_id": "req-1",
-    "key": "local",
-    "owner": "search",
-    "model": "m",
-    "operation": "chat",
-    "reserved": (10, 100, 5000),
-}
-CLOSED = {"status": 200, "attempts": 1, "tokens": (7, 2, 1, 900), "times": (1.0, 1.1, 0, 0, 0, 0, None, 2.0)}
+OPENED = Asked(
+    ("local", "search", "m", "/v1", "chat", "normal", "m", "s", "r1"),
+    "req-1",
+    stream=False,
+    prompt=10,
+    completion=100,
+    cost=5000,
+)
+CLOSED = Outcome(("", ""), 200, 1, 7, 2, 1, 900, times=(1.0, 1.1, 0, 0, 0, 0, None, 2.0))
+REFUSED = Outcome(("", ""), 429, error="rate_limit_exceeded")
 
 
 def database(folder: Path) -> Engine:
@@ -112,16 +115,16 @@ def test_each_request_has_exactly_one_record(script: list[tuple[str, int]], last
         journal = Journal(folder / "usage", INSTANCE, wall=lambda: NOW, segment=8192)
         journal.start()
         one = recorder(journal, engine)
-        under_way: list[str] = []
+        under_way: list[int] = []
         closed = killed = 0
         for number, (what, value) in enumerate(script):
             if what == "open":
-                under_way.append(journal.open(number, {**OPENED, "padding": "x" * 400}))
+                under_way.append(journal.open(number, OPENED._replace(batch="x" * 400)))
             elif what == "close" and under_way:
                 journal.close(under_way.pop(value % len(under_way)), CLOSED)
                 closed += 1
             elif what == "refuse":
-                journal.refuse(number, {**OPENED, "status": 429, "error": "rate_limit_exceeded"})
+                journal.refuse(number, OPENED, REFUSED)
                 closed += 1
             elif what == "record":
                 one.step()
@@ -171,10 +174,64 @@ def test_a_request_left_open_is_recorded_with_what_was_reserved(tmp_path: Path) 
     recorder(journal, engine).finish()
 
     (record,) = rows(engine)
-    assert record["id"] == entry
+    assert record["id"] == record_id(INSTANCE, entry, int(NOW * 1e6))
     assert (record["status"], record["error"], record["estimated"]) == (500, KILLED, True)
     assert (record["prompt_tokens"], record["completion_tokens"], record["cost_nano"]) == (10, 100, 5000)
     assert record["closing"] is None
+    engine.dispose()
+
+
+def test_a_journal_that_an_older_gateway_left_is_recorded(tmp_path: Path) -> None:
+    """Its entries are objects: closed, refused, and left open with what was reserved."""
+    engine, start = database(tmp_path), int(NOW * 1e6)
+    folder = tmp_path / "usage" / INSTANCE
+    folder.mkdir(parents=True)
+    said = {
+        "request_id": "req-1",
+        "key": "local",
+        "owner": "search",
+        "model": "m",
+        "route": "/v1",
+        "operation": "chat",
+        "stream": True,
+        "priority": "high",
+        "batch": "batch_1",
+    }
+    served = {"served_model": "n", "service": "s", "revision": "r1", "reserved": [10, 100, 5000]}
+    ended = {
+        "status": 200,
+        "attempts": 2,
+        "times": [1.0, 1.1, 1.2, 0, 1.4, 1.5, None, 2.0],
+        "endpoint": "10.0.0.1:8000",
+        "tokens": [7, 2, 1, 900],
+        "revision": "r2",
+    }
+    refused = {"status": 429, "attempts": 0, "times": [1.0, 1.1, 0, 0, 0, 0, None, 2.0], "error": "no"}
+    one, two, three = (record_id(INSTANCE, number, start + number) for number in (1, 2, 3))
+    with segment_path(folder, 1).open("wb") as file:
+        for entry in (
+            {"id": one, **said, **served},
+            {"id": two, **said, **served},
+            {"id": one, "closing": 1, **ended},
+            {"id": three, "closing": 2, **said, **refused},
+        ):
+            head, rest = framed(json.dumps(entry).encode())
+            file.write(head + rest)
+        file.write(bytes(100))
+
+    Recorder(folder, engine, lambda: NOW, JSONLog(StringIO())).finish()
+
+    first, third, second = rows(engine)
+    assert [first["id"], second["id"], third["id"]] == [one, two, three]
+    assert [each["started_us"] - start for each in (first, second, third)] == [1, 2, 3]
+    for row in (first, second, third):
+        assert {name: row[name] for name in said} == said
+    assert (first["status"], first["attempts"], first["revision"]) == (200, 2, "r2")
+    assert (first["endpoint"], first["served_model"], first["service"]) == ("10.0.0.1:8000", "n", "s")
+    assert (first["prompt_tokens"], first["completion_tokens"], first["cost_nano"]) == (7, 2, 900)
+    assert (first["authenticated_us"], first["relayed_us"], first["total_us"]) == (100_000, None, 1_000_000)
+    assert (second["error"], second["completion_tokens"], second["revision"]) == (KILLED, 100, "r1")
+    assert (third["status"], third["error"], third["served_model"]) == (429, "no", "")
     engine.dispose()
 
 
@@ -183,8 +240,9 @@ def test_a_row_that_the_database_never_takes_does_not_hold_up_the_others(tmp_pat
     journal = Journal(tmp_path / "usage", INSTANCE, wall=lambda: NOW)
     journal.start()
     for number in range(3):
-        status = {"status": None} if number == 1 else {}
-        journal.refuse(number, {**OPENED, **CLOSED, **status})
+        # What no gateway writes: SQLite refuses a row without a status.
+        outcome = CLOSED._replace(status=None) if number == 1 else CLOSED  # type: ignore[arg-type]
+        journal.refuse(number, OPENED, outcome)
 
     recorder(journal, engine, output).step()
 
@@ -199,9 +257,9 @@ def test_a_damaged_segment_loses_what_is_behind_the_damage_and_nothing_else(tmp_
     journal = Journal(tmp_path / "usage", INSTANCE, wall=lambda: NOW, segment=8192)
     journal.start()
     while len(segments_in(journal.folder)) < 2:
-        journal.refuse(0, {**OPENED, **CLOSED})
+        journal.refuse(0, OPENED, CLOSED)
     first_behind = journal.closed
-    journal.refuse(0, {**OPENED, **CLOSED})
+    journal.refuse(0, OPENED, CLOSED)
     journal.end()
     with segment_path(journal.folder, 1).open("r+b") as file:
         file.seek(20)
@@ -218,7 +276,7 @@ def test_journals_are_adopted_when_their_gateway_is_gone_and_not_before(tmp_path
     engine, root = database(tmp_path), tmp_path / "usage"
     journal = Journal(root, INSTANCE, wall=lambda: NOW)
     journal.start()
-    journal.refuse(0, {**OPENED, **CLOSED})
+    journal.refuse(0, OPENED, CLOSED)
 
     assert adopt(root, engine, lambda: NOW, JSONLog(StringIO())) == 0
     assert rows(engine) == []
@@ -239,8 +297,8 @@ def test_records_are_kept_for_whole_days_and_their_sums_longer(tmp_path: Path) -
     journal.start()
     today = int(NOW * 1e6) // DAY_US
     for day in range(5):
-        journal.refuse((today - day) * DAY_US, {**OPENED, **CLOSED})
-        journal.refuse((today - day + 1) * DAY_US - 1, {**OPENED, **CLOSED})
+        journal.refuse((today - day) * DAY_US, OPENED, CLOSED)
+        journal.refuse((today - day + 1) * DAY_US - 1, OPENED, CLOSED)
     recorder(journal, engine).step()
 
     def forget() -> None:
