@@ -1,0 +1,43 @@
+"""The real Helm, for tests."""
+
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from cluster.places import CHECKOUT
+
+CHART = CHECKOUT / "charts/slipway"
+CI = sorted((CHART / "ci").glob("*-values.yaml"))
+"""Whole sets of values, as people use them."""
+
+
+class HelmError(Exception):
+    """Helm ended with an error. The message is what it printed."""
+
+
+@dataclass(frozen=True)
+class Helm:
+    """Runs Helm, on a cluster where a kubeconfig is given."""
+
+    program: Path
+    kubeconfig: Path | None = None
+
+    def __call__(self, *arguments: str | Path, seconds: float = 120) -> str:
+        """What Helm prints. Raises HelmError where it fails."""
+        command = [str(self.program), *map(str, arguments)]
+        if self.kubeconfig is not None:
+            command.append(f"--kubeconfig={self.kubeconfig}")
+        done = subprocess.run(command, capture_output=True, text=True, timeout=seconds)
+        if done.returncode:
+            raise HelmError(done.stdout + done.stderr)
+        return done.stdout
+
+    def render(
+        self, *arguments: str | Path, release: str = "slipway", namespace: str = "slipway-system"
+    ) -> list[dict[str, Any]]:
+        """The objects of the chart with these values (`--set`, `--values`)."""
+        text = self("template", release, CHART, f"--namespace={namespace}", *arguments)
+        return [document for document in yaml.safe_load_all(text) if document]
