@@ -3,7 +3,9 @@
 from decimal import Decimal
 from typing import Annotated
 
-from pydantic import AfterValidator, StringConstraints
+from pydantic import AfterValidator, Field, StringConstraints
+
+from slipway.objects.rules import extra
 
 NANO = 1_000_000_000
 """Nano-dollars of a dollar."""
@@ -22,11 +24,19 @@ def dollars(nano: int) -> str:
     return f"{whole}.{part:09d}".rstrip("0").rstrip(".")
 
 
+_MOST = "must be at most 1000000 dollars"
+
+
 def _in_range(amount: str) -> str:
     if Decimal(amount) > 1_000_000:
-        raise ValueError("must be at most 1000000 dollars")
+        raise ValueError(_MOST)
     return amount
 
 
-Dollars = Annotated[str, StringConstraints(pattern=r"^[0-9]{1,7}(\.[0-9]{1,9})?$"), AfterValidator(_in_range)]
+Dollars = Annotated[
+    str,
+    StringConstraints(pattern=r"^[0-9]{1,7}(\.[0-9]{1,9})?$"),
+    AfterValidator(_in_range),
+    Field(json_schema_extra={"maxLength": 17, **extra(("double(self) <= 1000000.0", _MOST))}),
+]
 """US dollars as a string such as `"0.15"`: Kubernetes objects hold no floats, and money is none either."""
