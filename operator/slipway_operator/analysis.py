@@ -113,13 +113,15 @@ def observe(
     if state is None:
         return AnalysisState(now, here)
     since = {name: count.less(state.counts[name]) for name, count in here.items() if name in state.counts}
-    if any(count.went_back for count in since.values()) or here.keys() - since.keys():
+    if any(count.went_back for count in since.values()):
         return replace(state, started_at=now, counts={**state.counts, **here})
-    if now - state.started_at < policy.interval:
-        return state
     baseline, judged = state.baseline, since.get(new)
     if (old := since.get(stable)) is not None and old.requests >= policy.min_requests:
         baseline = Baseline(old.error_rate, old.latency)
+    if here.keys() - since.keys():
+        return replace(state, started_at=now, counts={**state.counts, **here}, baseline=baseline)
+    if now - state.started_at < policy.interval:
+        return state
     if judged is not None and judged.requests >= policy.min_requests:
         verdict = _compare(policy, judged, baseline)
         failures = state.failures + 1 if verdict else 0
@@ -134,8 +136,8 @@ def _compare(policy: AnalysisPolicy, new: Counts, baseline: Baseline | None) -> 
     if new.error_rate - before > policy.max_error_rate:
         return (
             "ErrorRate",
-            f"{new.errors:g} of {new.requests:g} requests failed ({new.error_rate:.1%}; stable {before:.1%}), "
-            f"and {policy.max_error_rate:.1%} more than stable is allowed",
+            f"{new.errors:g} of {new.requests:g} requests failed ({new.error_rate:.1%}; stable "
+            f"{before:.1%}), and {policy.max_error_rate:.1%} more than stable is allowed",
         )
     usual = baseline.latency if baseline is not None else None
     if usual and new.latency is not None and new.latency > usual * policy.max_latency_factor:

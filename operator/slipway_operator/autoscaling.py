@@ -17,6 +17,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields, replace
 from typing import Any, Literal
 
+from slipway.objects import LLMServiceSpec
 from slipway_operator.windows import Window
 
 Reason = Literal[
@@ -39,6 +40,8 @@ Reason = Literal[
 LONGEST_PAUSE = 2.0
 """Seconds between two decisions at most."""
 NOISE = 1e-9
+MOST_TOLERANCE = 0.9
+"""With all of the target as tolerance no load would be too little."""
 EMPTY = Window()
 
 
@@ -205,6 +208,27 @@ class _Wish:
     replicas: int
     reason: Reason
     message: str
+
+
+def policy_of(spec: LLMServiceSpec) -> Fixed | ScalingPolicy:
+    """The policy in `spec.autoscaling`, or `spec.replicas` without it."""
+    scaling = spec.autoscaling
+    if scaling is None:
+        return Fixed(spec.replicas)
+    idle = scaling.idle_seconds
+    return ScalingPolicy(
+        min_replicas=scaling.min_replicas,
+        max_replicas=scaling.max_replicas,
+        target=scaling.target,
+        tolerance=min(scaling.tolerance.number, MOST_TOLERANCE),
+        stable_window=scaling.stable_window.seconds,
+        panic_window=scaling.panic_window.seconds,
+        panic_threshold=scaling.panic_threshold.number,
+        scale_down_delay=scaling.scale_down_delay.seconds,
+        idle_timeout=math.inf if idle is None else idle,
+        max_scale_up_rate=scaling.max_scale_up_rate.number,
+        max_scale_down_rate=scaling.max_scale_down_rate.number,
+    )
 
 
 def decide(policy: Fixed | ScalingPolicy, state: ScalingState, signals: Signals, now: float) -> Decision:

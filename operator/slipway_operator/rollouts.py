@@ -12,6 +12,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+from slipway.objects import LLMServiceSpec
+from slipway.objects.scalars import Pause
 from slipway_operator.analysis import AnalysisPolicy, Counts, observe
 from slipway_operator.rollout_states import (
     Broken,
@@ -63,6 +65,31 @@ class Step:
     again_after: float | None = None
     """Seconds after which time alone may change something."""
     outcome: Outcome | None = None
+
+
+def policy_of(spec: LLMServiceSpec) -> RolloutPolicy:
+    """The policy in `spec.rollout`."""
+    rollout, analysis = spec.rollout, spec.rollout.analysis
+    return RolloutPolicy(
+        strategy=rollout.strategy,
+        steps=tuple(CanaryStep(step.weight, _pause(step.pause)) for step in rollout.steps),
+        analysis=AnalysisPolicy(
+            interval=analysis.interval.seconds,
+            min_requests=analysis.min_requests,
+            max_error_rate=analysis.max_error_rate.number,
+            max_latency_factor=analysis.max_latency_factor.number,
+            failure_limit=analysis.failure_limit,
+        ),
+        progress_deadline=rollout.progress_deadline.seconds,
+        max_surge=rollout.max_surge,
+        paused=rollout.paused,
+    )
+
+
+def _pause(pause: Pause | None) -> float | Literal["manual"] | None:
+    if pause is None:
+        return None
+    return "manual" if pause.seconds is None else pause.seconds
 
 
 def command_of(annotation: str | None) -> Command | None:
@@ -299,7 +326,7 @@ class _Turn:
         stuck = waiting is not None and self.now - waiting >= deadline
         if stuck and not self.moment.paused and seen.ready <= self.state.best_ready < want(self.moment).need:
             need = want(self.moment).need
-            why = f"{seen.ready} of {need} replicas were ready, and no further one became so within {deadline:g} s"
+            why = f"{seen.ready} of {need} replicas were ready, and no further one within {deadline:g} s"
             self.roll_back("ProgressDeadlineExceeded", why)
 
     # The step
@@ -447,4 +474,5 @@ __all__ = [
     "Step",
     "advance",
     "command_of",
+    "policy_of",
 ]

@@ -138,21 +138,12 @@ def _blue_green(moment: Moment, stable: str, new: str) -> Wants:
     wanted, state, policy = moment.wanted, moment.state, moment.policy
     replicas = {stable: wanted, new: wanted}
     if state.step_started_at is None:
+        cover = moment.of(stable).ready
         message = f"{_ready(moment, wanted)} of revision {new}; all of them take over at once."
         if moment.paused:
-            return _paused(moment, Wants("Paused", "", message, replicas, 0, 0, 0, moment.of(stable).ready))
-        move: Move = "reached" if moment.ready >= wanted else "stay"
-        return Wants(
-            "Progressing",
-            "NewReplicasStarting",
-            message,
-            replicas,
-            0,
-            0,
-            wanted,
-            moment.of(stable).ready,
-            move,
-        )
+            return _paused(moment, Wants("Paused", "", message, replicas, 0, 0, 0, cover))
+        before = Wants("Progressing", "NewReplicasStarting", message, replicas, 0, 0, wanted, cover)
+        return before if moment.ready < wanted else _measured(moment, before)
     keep = max(policy.scale_down_delay, policy.drain)
     message = f"Revision {new} has the traffic; the replicas of {stable} are kept for {keep:g} s."
     after = Wants("Promoting", "Switched", message, replicas, 100, 0, wanted, moment.ready)
@@ -162,6 +153,17 @@ def _blue_green(moment: Moment, stable: str, new: str) -> Wants:
     if state.full or (over and moment.ready >= min(1, wanted)):
         return _moving(after, "complete")
     return _waiting(after, keep - moment.lasted)
+
+
+def _measured(moment: Moment, wants: Wants) -> Wants:
+    """The switch, once it is known how the stable revision does: after it that has no requests."""
+    state, analysis = moment.state, moment.policy.analysis
+    if analysis is None or state.full or state.started_at is None:
+        return _moving(wants, "reached")
+    left = state.started_at + 2 * analysis.interval - moment.now
+    if left <= 0 or (state.analysis is not None and state.analysis.baseline is not None):
+        return _moving(wants, "reached")
+    return _waiting(wants, left)
 
 
 def _canary(moment: Moment, stable: str, new: str) -> Wants:

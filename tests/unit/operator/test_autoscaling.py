@@ -208,7 +208,7 @@ def test_an_idle_service_goes_to_zero_after_the_timeout_and_back_at_once() -> No
     assert service.wanted == 0
     assert any(decision.reason == "Idle" for decision in service.decisions)
     service.run(1000, 0)
-    assert service.decisions[-1].reason == "AtZero"
+    assert service.wanted == 0
     decision = service.tick(Load(0, 20, 1, 1))
     assert (decision.desired, decision.reason) == (3, "FromZero")
     assert decision.message == "20 requests waiting at zero replicas: from 0 to 3 replicas."
