@@ -98,7 +98,7 @@ class Executor:
         """Delete this very object, and what it owns. Raises KubeError."""
         key = namespace, name = key_of(item)
         with suppress(ConflictError):  # Another one by now.
-            await self.client.delete(kind, name, namespace, uid=item["metadata"]["uid"])
+            await self.client.delete(kind, namespace, name, uid=item["metadata"]["uid"])
         self._settled.pop((kind, key), None)
 
     async def status(self, kind: Kind, item: Object, status: Mapping[str, Any]) -> bool:
@@ -126,7 +126,7 @@ class Executor:
         """Whether what has the name now, if anything, was made for the same owner."""
         namespace, name = key_of(asked)
         try:
-            metadata = (await self.client.get(kind, name, namespace))["metadata"]
+            metadata = (await self.client.get(kind, namespace, name))["metadata"]
         except NotFoundError:
             return True
         owners = {owner["uid"] for owner in asked["metadata"].get("ownerReferences", ())}

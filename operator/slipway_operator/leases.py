@@ -61,7 +61,7 @@ class Election:
             return
         self.leading = False
         try:
-            lease = await self.client.get(LEASE, self.name, self.namespace)
+            lease = await self.client.get(LEASE, self.namespace, self.name)
             if lease["spec"].get("holderIdentity") == self.identity:
                 lease["spec"] |= {"holderIdentity": "", "leaseDurationSeconds": 1}
                 await self.client.replace(LEASE, lease)
@@ -86,7 +86,7 @@ class Election:
             "renewTime": now,
         }
         try:
-            lease = await self.client.get(LEASE, self.name, self.namespace)
+            lease = await self.client.get(LEASE, self.namespace, self.name)
         except NotFoundError:
             body: dict[str, Any] = {
                 "apiVersion": LEASE.api_version,

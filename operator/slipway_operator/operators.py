@@ -292,7 +292,7 @@ class Operator:
         """The key's Secret from the API server itself: a second one would make the first a dead one."""
         namespace, name = key_of(parent)
         try:
-            secret = await self.client.get(SECRET, secret_name(name), namespace)
+            secret = await self.client.get(SECRET, namespace, secret_name(name))
         except NotFoundError:
             return None
         owners = secret["metadata"].get("ownerReferences", ())
