@@ -76,9 +76,14 @@ status: $(ENVS)/gateway/.ready ## Show what runs: services, replicas, addresses.
 # --- documentation ---------------------------------------------------------------------------
 
 .PHONY: docs
-docs: dev ## Write anew what is made from the code: parts of docs/api.md and docs/objects.md, the CRDs.
+docs: dev ## Write anew what is made from the code: parts of docs/api.md and docs/objects.md, the CRDs, the chart's schema.
 	@$(DEV)/python scripts/api-reference
 	@$(DEV)/python scripts/crds
+	@$(DEV)/python scripts/chart-schema
+
+.PHONY: kustomize
+kustomize: dev ## Render k8s/base anew from the chart; the first time builds Helm.
+	@$(DEV)/python scripts/kustomize-base "$$($(CLUSTER) programs)/helm"
 
 .PHONY: dashboards
 dashboards: ## Write the Grafana dashboards of the chart anew.
@@ -119,7 +124,7 @@ CLUSTER := cd tests && ../$(DEV)/python -m cluster
 
 .PHONY: cluster-packages
 cluster-packages: ## Install what a cluster needs from the system (apt): containerd, runc, buildah, ...
-	@scripts/system-packages containerd runc containernetworking-plugins buildah debootstrap iproute2 iptables conntrack procps
+	@scripts/system-packages containerd runc containernetworking-plugins buildah skopeo debootstrap iproute2 iptables conntrack procps
 
 .PHONY: cluster
 cluster: cluster-packages dev ## Start a real Kubernetes here, without Docker (root; NODES=1); the first time builds it.
