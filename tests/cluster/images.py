@@ -111,7 +111,7 @@ def _current(image: Image) -> bool:
 def _keep(name: str, key: str = "") -> None:
     """Copy an image from buildah's storage into the cache. Blobs that are there already are not copied."""
     LAYOUT.mkdir(parents=True, exist_ok=True)
-    # Not by `buildah push`: it compresses, each time anew, for minutes. A blob as it is, is known by its name.
+    # Not by `buildah push`: it compresses, each time anew, which takes minutes. As it is, a blob is known.
     plain = "--dest-oci-accept-uncompressed-layers"
     run("skopeo", "copy", "--quiet", plain, f"containers-storage:{name}", f"oci:{LAYOUT}:{name}")
     index = json.loads((LAYOUT / "index.json").read_text())
