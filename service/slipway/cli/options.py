@@ -65,8 +65,16 @@ def print_json(value: Any) -> None:
 
 
 def print_table(head: Sequence[str], rows: Sequence[Sequence[object]]) -> None:
-    """Columns as wide as what is in them, as kubectl prints."""
+    """Print a table."""
+    for line in columns(head, rows):
+        click.echo(line)
+
+
+def columns(head: Sequence[str], rows: Sequence[Sequence[object]]) -> list[str]:
+    """A table's lines, its columns as wide as what is in them, as kubectl prints."""
     cells = [[str(cell) for cell in row] for row in (head, *rows)]
     widths = [max(len(row[at]) for row in cells) for at in range(len(head))]
-    for row in cells:
-        click.echo("   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+    return [
+        "   ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in cells
+    ]

@@ -1,0 +1,1 @@
+"""The commands on a Kubernetes cluster. Loaded by those commands that work there."""

@@ -1,0 +1,131 @@
+"""A cluster's objects as the views that people see. Pure."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from slipway.cli.views import ReplicaView, RevisionView, ServiceView
+from slipway_operator import names
+from slipway_operator.pod_states import is_ready, trouble_of
+from slipway_operator.statuses import UNDER_WAY
+
+Object = Mapping[str, Any]
+
+
+def service_view(service: Object, pods: Iterable[Object], now: float) -> ServiceView:
+    """One service; `pods` may hold those of others too. `now` is in seconds since 1970."""
+    metadata, status = service["metadata"], service.get("status") or {}
+    state, reason, message = service_state(service)
+    traffic = {each["revision"]: each["weight"] for each in status.get("traffic") or ()}
+    stable, canary = status.get("stableRevision"), status.get("canaryRevision")
+    mine: dict[str, list[ReplicaView]] = {each: [] for each in (stable, canary, *traffic) if each}
+    for pod in sorted(of_service(service, pods), key=lambda pod: str(pod["metadata"]["name"])):
+        if revision := pod["metadata"].get("labels", {}).get(names.REVISION):
+            mine.setdefault(revision, []).append(replica_view(pod, now))
+    roles = {canary: "canary", stable: "stable"}
+    return ServiceView(
+        namespace=metadata["namespace"],
+        name=metadata["name"],
+        model=status.get("model") or service["spec"]["model"].get("name") or metadata["name"],
+        state=state,
+        reason=reason,
+        message=message,
+        ready=status.get("readyReplicas", 0),
+        wanted=status.get("desiredReplicas", service["spec"].get("replicas", 1)),
+        revision=stable or canary or "",
+        phase=(status.get("rollout") or {}).get("phase", ""),
+        since=metadata.get("creationTimestamp"),
+        revisions=tuple(
+            RevisionView(revision, roles.get(revision, ""), traffic.get(revision, 0), tuple(replicas))
+            for revision, replicas in mine.items()
+        ),
+    )
+
+
+def service_views(services: Iterable[Object], pods: Sequence[Object], now: float) -> list[ServiceView]:
+    """All services, by namespace and name."""
+    views = [service_view(service, pods, now) for service in services]
+    return sorted(views, key=lambda view: (view.namespace, view.name))
+
+
+def of_service(service: Object, items: Iterable[Object]) -> list[Object]:
+    """Those of `items` that the operator made for `service`."""
+    metadata = service["metadata"]
+    return [
+        item
+        for item in items
+        if item["metadata"].get("namespace") == metadata["namespace"]
+        and (item["metadata"].get("labels") or {}).get(names.SERVICE) == metadata["name"]
+    ]
+
+
+def service_state(service: Object) -> tuple[str, str, str]:
+    """State, reason and message, in the words of a local run, from the object's conditions."""
+    status = service.get("status") or {}
+    if service["metadata"].get("deletionTimestamp"):
+        return "Stopping", "Removed", ""
+    ready, progressing, degraded = (condition(service, kind) for kind in ("Ready", "Progressing", "Degraded"))
+    if not ready:
+        return "Progressing", "NotSeen", "The operator has not looked at it yet."
+    serves = status.get("readyReplicas", 0) > 0
+    if degraded.get("status") == "True":
+        return "Degraded" if serves else "Failed", *_why(degraded)
+    if progressing.get("status") == "True":
+        return "Progressing", *_why(progressing if serves else ready)
+    if ready.get("status") != "True":
+        return "Progressing", *_why(ready)
+    return "Ready", str(ready.get("reason", "")), ""
+
+
+def _why(said: Object) -> tuple[str, str]:
+    return str(said.get("reason", "")), str(said.get("message", ""))
+
+
+def condition(item: Object, kind: str) -> Object:
+    """The condition of this type; empty if there is none."""
+    conditions = (item.get("status") or {}).get("conditions") or ()
+    return next((each for each in conditions if each["type"] == kind), {})
+
+
+def is_rolling(service: Object) -> bool:
+    """Whether a rollout is under way."""
+    return ((service.get("status") or {}).get("rollout") or {}).get("phase") in UNDER_WAY
+
+
+def replica_view(pod: Object, now: float) -> ReplicaView:
+    """One pod."""
+    status = pod.get("status") or {}
+    containers = status.get("containerStatuses") or ()
+    state, message = _pod_state(pod, containers)
+    trouble = trouble_of(pod, now) if state not in ("Ready", "Stopping") else None
+    return ReplicaView(
+        name=pod["metadata"]["name"],
+        state=state,
+        reason=trouble.reason if trouble is not None else "",
+        message=trouble.message if trouble is not None else message,
+        restarts=sum(each.get("restartCount", 0) for each in containers),
+        where=(pod.get("spec") or {}).get("nodeName") or "",
+        since=pod["metadata"].get("creationTimestamp"),
+    )
+
+
+def _pod_state(pod: Object, containers: Sequence[Object]) -> tuple[str, str]:
+    status = pod.get("status") or {}
+    if pod["metadata"].get("deletionTimestamp"):
+        return "Stopping", ""
+    if status.get("phase") in ("Failed", "Succeeded"):
+        said = ": ".join(filter(None, (status.get("reason"), status.get("message"))))
+        return ("Failed" if status["phase"] == "Failed" else "Finished"), said
+    if is_ready(pod):
+        return "Ready", ""
+    if not containers:
+        return "Pending", ""
+    states = [each.get("state") or {} for each in containers]
+    waiting = next((each["waiting"] for each in states if "waiting" in each), None)
+    if waiting is not None:
+        begins = waiting.get("reason") in ("ContainerCreating", "PodInitializing")
+        return "Pending" if begins else "Waiting", str(waiting.get("reason", ""))
+    if any("terminated" in each for each in states):
+        return "Waiting", "It ended, and is started again."
+    if all(each.get("started") for each in containers):
+        return "Unready", "It does not answer its readiness probe."
+    return "Starting", "It loads the model."
