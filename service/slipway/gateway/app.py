@@ -30,7 +30,7 @@ from slipway.gateway.apis import usage as usage_api
 from slipway.gateway.apis.changing import Changing
 from slipway.gateway.batches.asking import Asking
 from slipway.gateway.batches.runner import BatchRunner
-from slipway.gateway.catalog import Catalog, Snapshot, Source, StateFolder
+from slipway.gateway.catalog import Catalog, Snapshot, Source
 from slipway.gateway.files.store import Files
 from slipway.gateway.frontdoor import ASGIApp, FrontDoor
 from slipway.gateway.identity.audit import Audit
@@ -52,6 +52,7 @@ from slipway.gateway.responses.handling import Responses
 from slipway.gateway.routes import relayed_routes
 from slipway.gateway.serving import Serving
 from slipway.gateway.settings import GatewaySettings
+from slipway.gateway.statefolder import StateFolder
 from slipway.gateway.storage.database import Database
 from slipway.gateway.usage.child import RecorderChild
 from slipway.gateway.usage.gauges import JournalMetrics

@@ -9,7 +9,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from integration.gateway.states import State
-from slipway.gateway.catalog import Catalog, Snapshot, StateFolder, read_endpoints
+from slipway.gateway.catalog import Catalog, Snapshot
+from slipway.gateway.statefolder import StateFolder, read_endpoints
 
 
 class World:

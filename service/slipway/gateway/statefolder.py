@@ -1,0 +1,161 @@
+"""The state folder of a local run as a source of snapshots."""
+
+import asyncio
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import orjson
+import yaml
+
+from slipway.gateway.auth import Keyring
+from slipway.gateway.catalog import Catalog, Endpoint, Snapshot, by_name, by_served_name, models_of
+from slipway.gateway.lastgood import STAYS, LastGood
+from slipway.objects import APIKey, LLMService, ModelRoute, Owner
+from slipway.objects.loading import KINDS
+
+_ADDRESS = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+):(\d{1,5})")
+
+
+def read_endpoints(data: bytes) -> dict[str, tuple[Endpoint, ...]]:
+    """Read `endpoints.json`: service -> its endpoints. Raises ValueError."""
+    document = orjson.loads(data)
+    if not isinstance(document, dict):
+        raise ValueError("endpoints.json must hold an object: service -> list of endpoints")
+    result: dict[str, tuple[Endpoint, ...]] = {}
+    for service, entries in document.items():
+        if not isinstance(entries, list):
+            raise ValueError(f"the endpoints of {service!r} must be a list")
+        result[service] = tuple(_endpoint(service, entry) for entry in entries)
+    return result
+
+
+def _endpoint(service: str, entry: Any) -> Endpoint:
+    address = entry.get("address") if isinstance(entry, dict) else None
+    match = _ADDRESS.fullmatch(address) if isinstance(address, str) else None
+    if match is None or not 0 < int(match[2]) < 65536:
+        raise ValueError(f"an endpoint of {service!r} has no usable `address` (HOST:PORT)")
+    revision = entry.get("revision")
+    return Endpoint(str(address), entry.get("ready") is True, revision if isinstance(revision, str) else None)
+
+
+Signature = tuple[int, int, int]
+_ENGINE_KEY = "engine-key"
+_PREFIXES = tuple(f"{kind.lower()}-" for kind in KINDS)
+_AGAIN: Signature = (0, 0, 0)
+
+
+@dataclass(slots=True)
+class StateFolder:
+    """A source over the state folder of a local run.
+
+    Looks at the files' stat every `interval` seconds and reads those that changed. A file that cannot be
+    read keeps its last good content, and says so once through `report(file, problem)`.
+    """
+
+    folder: Path
+    interval: float
+    report: Callable[[str, str], None]
+    _seen: dict[Path, Signature] = field(default_factory=dict)
+    _endpoints: dict[str, tuple[Endpoint, ...]] = field(default_factory=dict)
+    _loaded: bool = False
+    _known: LastGood[Path] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._known = LastGood(self.report)
+
+    @property
+    def stale(self) -> float:
+        """A folder is read as often as it is looked at."""
+        return 0.0
+
+    async def run(self, catalog: Catalog) -> None:
+        """Keep `catalog` up to date until cancelled."""
+        while True:
+            snapshot = await asyncio.to_thread(self.poll)
+            if snapshot is not None:
+                catalog.swap(snapshot)
+            await asyncio.sleep(self.interval)
+
+    def poll(self) -> Snapshot | None:
+        """Look once; the new snapshot, or None if nothing has changed."""
+        try:
+            found = self._look()
+        except OSError as error:
+            self._known.say(self.folder, self.folder.name, f"cannot be listed: {error.strerror}")
+            return None
+        if self._loaded and found == self._seen:
+            return None
+        for path in self._known.objects.keys() - found.keys():
+            self._known.drop(path)
+        if self.folder / "endpoints.json" not in found:
+            self._endpoints = {}
+        for path, signature in found.items():
+            if self._seen.get(path) != signature and not self._read(path):
+                found[path] = _AGAIN
+        self._seen = found
+        self._loaded = True
+        return self._snapshot()
+
+    def _look(self) -> dict[Path, Signature]:
+        files = [path for path in (self.folder / "objects").glob("*.yaml") if path.name.startswith(_PREFIXES)]
+        files.append(self.folder / "endpoints.json")
+        files.append(self.folder / "secrets" / _ENGINE_KEY)  # Read by who listens for snapshots.
+        found: dict[Path, Signature] = {}
+        for path in files:
+            try:
+                stat = path.stat()
+            except FileNotFoundError:
+                continue
+            found[path] = (stat.st_mtime_ns, stat.st_size, stat.st_ino)
+        if not self.folder.is_dir():
+            raise FileNotFoundError(2, "no such folder", str(self.folder))
+        return found
+
+    def _read(self, path: Path) -> bool:
+        """Take a file's content; False if another look may find what this one did not."""
+        if path.name == _ENGINE_KEY:
+            return True
+        try:
+            data = path.read_bytes()
+            applied = datetime.fromtimestamp(int(path.stat().st_mtime), UTC)
+        except OSError as error:
+            self._known.say(path, path.name, f"cannot be read: {error.strerror}; {STAYS}")
+            return False
+        try:
+            if path.name == "endpoints.json":
+                self._endpoints = read_endpoints(data)
+                self._known.mended(path)
+                return True
+            loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+            document = yaml.load(data, Loader=loader)  # noqa: S506 - both are safe loaders
+        except (ValueError, yaml.YAMLError) as error:
+            self._known.say(path, path.name, f"{type(error).__name__}: {error}; {STAYS}")
+            return True
+        if isinstance(document, dict) and isinstance(document.get("metadata"), dict):
+            document["metadata"].setdefault("creationTimestamp", applied)
+        kind = next(KINDS[name] for name in KINDS if path.name.startswith(f"{name.lower()}-"))
+        self._known.take(path, path.name, kind, document)
+        return True
+
+    def _snapshot(self) -> Snapshot:
+        good = list(self._known.objects.values())
+        services = [item for item in good if isinstance(item, LLMService)]
+        return Snapshot(
+            models=by_served_name(
+                models_of(service, self._endpoints.get(service.metadata.name, ())) for service in services
+            ),
+            keyring=Keyring.of(item for item in good if isinstance(item, APIKey)),
+            owners=by_name((item.owner_name, item) for item in good if isinstance(item, Owner)),
+            routes=by_name((item.served_name, item) for item in good if isinstance(item, ModelRoute)),
+            revisions={
+                endpoint.address: endpoint.revision
+                for endpoints in self._endpoints.values()
+                for endpoint in endpoints
+                if endpoint.revision is not None
+            },
+            loaded=True,
+        )
