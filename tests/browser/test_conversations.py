@@ -1,13 +1,14 @@
 """Conversations: kept in the browser, found, branched, exported, imported; what stands under an answer."""
 
 import json
+import threading
 from pathlib import Path
 from typing import Any
 
 from playwright.sync_api import Locator, expect
 
 from browser.consolepage import Complaints, Console
-from browser.scripted import Answer, Script
+from browser.scripted import TIMINGS, Answer, Call, Reply, Script
 
 FORMAT = "slipway-conversations"
 
@@ -106,6 +107,29 @@ def test_a_deleted_conversation_does_not_come_back_with_its_answer(console: Cons
     console.button("Delete “Hi”").click()
     console.button("Delete").click()
     assert script.cancelled.wait(5)
+    chats(console, "Other")
+    expect(conversations(console)).to_have_text(["Other"])
+
+
+def test_a_deleted_conversation_does_not_come_back_with_where_its_time_went(
+    console: Console, script: Script
+) -> None:
+    asked, go_on = threading.Event(), threading.Event()
+
+    def timings(_: Call) -> Reply:
+        asked.set()
+        assert go_on.wait(10)
+        return 200, TIMINGS
+
+    script.replies["GET /v1/requests/"] = timings
+    ask(console, "Hi")
+    assert asked.wait(5)
+    conversations(console).first.hover()
+    console.button("Delete “Hi”").click()
+    console.button("Delete").click()
+    expect(conversations(console)).to_have_count(0)
+    with console.page.expect_response("**/v1/requests/*"):
+        go_on.set()
     chats(console, "Other")
     expect(conversations(console)).to_have_text(["Other"])
 

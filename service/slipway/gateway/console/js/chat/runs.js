@@ -52,6 +52,8 @@ export class Run {
 export class Runs extends EventTarget {
   /** @type {Map<string, Run>} by conversation */
   #runs = new Map();
+  /** @type {Set<Run>} those of which something may still be kept: the stages of an answer come after its end */
+  #unfinished = new Set();
   #store;
   #readiness;
 
@@ -73,13 +75,14 @@ export class Runs extends EventTarget {
     return this.#runs.get(conversation) ?? null;
   }
 
-  /** Ends the run of a conversation that is about to be deleted. @param {string} conversation its id */
+  /** Ends the runs of a conversation that is about to be deleted. @param {string} conversation its id */
   drop(conversation) {
-    const run = this.#runs.get(conversation);
-    if (!run) return;
-    run.dropped = true;
-    run.live = null;
-    run.stop();
+    for (const run of this.#unfinished) {
+      if (run.conversation.id !== conversation) continue;
+      run.dropped = true;
+      run.live = null;
+      run.stop();
+    }
   }
 
   /**
@@ -91,7 +94,8 @@ export class Runs extends EventTarget {
   begin(conversation, turn, body) {
     const run = new Run(conversation, turn);
     this.#runs.set(conversation.id, run);
-    this.#follow(run, body);
+    this.#unfinished.add(run);
+    this.#follow(run, body).finally(() => this.#unfinished.delete(run));
     return run;
   }
 
