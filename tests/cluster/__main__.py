@@ -62,7 +62,7 @@ def status() -> None:
     """Say what runs. Ends with 1 where no cluster answers."""
     say(f"API server: {'ready' if ready() else 'does not answer'}; {len(members())} processes")
     say("nodes: " + (", ".join(node.name for node in running_nodes()) or "none"))
-    if not (healthy()):
+    if not healthy():
         sys.exit(1)
     click.echo(f"export KUBECONFIG={KUBECONFIG}")
 

@@ -116,6 +116,9 @@ def _keep(name: str, key: str = "") -> None:
     run("skopeo", "copy", "--quiet", plain, f"containers-storage:{name}", f"oci:{LAYOUT}:{name}")
     index = json.loads((LAYOUT / "index.json").read_text())
     reference = "org.opencontainers.image.ref.name"
+    # An image that gave its name away stays in the index without one, and goes here.
+    index["manifests"] = [entry for entry in index["manifests"] if reference in entry.get("annotations", {})]
+    (LAYOUT / "index.json").write_text(json.dumps(index))
     digests = {entry["annotations"][reference]: entry["digest"] for entry in index["manifests"]}
     _record(name).write_text(json.dumps({"key": key, "manifest": digests[name]}))
     _forget_unused({blob.name for digest in digests.values() for blob in _blobs(digest)})
