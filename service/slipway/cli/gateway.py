@@ -22,14 +22,15 @@ import click
 def command(**options: Any) -> None:
     """Run the gateway: OpenAI-compatible API, auth, limits, console.
 
-    It serves what the state folder says and takes up changes without a restart. Every setting can be given
-    in the environment as SLIPWAY_GATEWAY_NAME; see docs/api.md.
+    It serves what the state folder or a cluster says and takes up changes without a restart. Every setting
+    can be given in the environment as SLIPWAY_GATEWAY_NAME; see docs/api.md.
     """
     from pydantic import ValidationError
 
     from slipway.gateway.app import make_gateway
     from slipway.gateway.server import PortTakenError, listen, serve
     from slipway.gateway.settings import GatewaySettings
+    from slipway.kube.errors import ConfigError
 
     try:
         settings = GatewaySettings(**{name: value for name, value in options.items() if value is not None})
@@ -43,4 +44,9 @@ def command(**options: Any) -> None:
     except PortTakenError as error:
         click.echo(str(error), err=True)
         raise SystemExit(1) from None
-    serve(make_gateway(settings), listener)
+    try:
+        gateway = make_gateway(settings)
+    except ConfigError as error:
+        click.echo(f"The cluster cannot be found: {error}", err=True)
+        raise SystemExit(1) from None
+    serve(gateway, listener)

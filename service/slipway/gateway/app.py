@@ -1,6 +1,7 @@
 """Puts one gateway together from its settings; the parts can be exchanged for tests."""
 
 import asyncio
+import os
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Coroutine
@@ -74,7 +75,7 @@ _RECORD_REST = 10.0
 
 @dataclass(slots=True)
 class EngineKey:
-    """The key that engines ask for, from the state folder; without the file they ask for none."""
+    """The key that engines ask for, from a file; without it they ask for none."""
 
     file: Path
     value: bytes = b""
@@ -176,6 +177,7 @@ class Gateway:
         self.metrics.in_flight.set(self.serving.in_flight)
         self.metrics.queued.set(self.relay.waiting)
         self.metrics.ejected.set(self.relay.balancer.ejected())
+        self.metrics.stale.set(self.source.stale)
 
 
 def make_gateway(
@@ -191,7 +193,7 @@ def make_gateway(
     catalog = Catalog()
     instance = secrets.token_hex(6)
     metrics = Metrics(CollectorRegistry())
-    engine_key = EngineKey(settings.state / "secrets" / "engine-key")
+    engine_key = EngineKey(settings.engine_key_file or settings.state / "secrets" / "engine-key")
     relay = Relay(
         transport if transport is not None else TCPTransport(_transport_limits(settings)),
         Balancer(
@@ -274,11 +276,7 @@ def make_gateway(
         tracing=_tracing(settings),
     )
     if source is None:
-        source = StateFolder(
-            settings.state,
-            settings.poll_interval,
-            lambda file, problem: log.write("warning", "state", f"{file}: {problem}", file=file),
-        )
+        source = _source(settings, log)
     gateway = Gateway(
         settings,
         catalog,
@@ -354,6 +352,25 @@ def make_gateway(
         )
     gateway.app = app
     return gateway
+
+
+def _source(settings: GatewaySettings, log: JSONLog) -> Source:
+    if settings.source == "folder":
+        return StateFolder(
+            settings.state,
+            settings.poll_interval,
+            lambda file, problem: log.write("warning", "state", f"{file}: {problem}", file=file),
+        )
+    # Loaded where it is asked for: it is of no use on one machine.
+    from slipway.gateway.kubernetes import KubernetesSource
+    from slipway.kube.config import load
+
+    return KubernetesSource(
+        load(os.environ),
+        settings.kubernetes_namespace,
+        lambda where, problem: log.write("warning", "object", f"{where}: {problem}", object=where),
+        lambda level, sentence: log.write(level, "kubernetes", sentence),
+    )
 
 
 def _tracing(settings: GatewaySettings) -> "Tracing | None":

@@ -139,6 +139,11 @@ class Metrics:
             registry=registry,
         )
         self.identities_up.set(1)
+        self.stale = Gauge(
+            "slipway_catalog_stale_seconds",
+            "How long the source of models and keys has been away; what was known last stays in force",
+            registry=registry,
+        )
         self.retries = Counter(
             "slipway_upstream_retries",
             "Attempts that failed before the answer's first byte",

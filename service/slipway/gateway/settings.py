@@ -29,7 +29,16 @@ class GatewaySettings(BaseSettings):
     port: int = Field(default=8000, ge=0, le=65535)
     """Port to listen at; 0 takes a free one."""
     state: Path = Field(default_factory=_state)
-    """State folder with the objects and endpoints (see docs/architecture.md)."""
+    """State folder: usage records, and with `source` `folder` the objects and endpoints (see
+    docs/architecture.md)."""
+    source: Literal["folder", "kubernetes"] = "folder"
+    """Where objects and endpoints come from: the state folder, or the cluster that the pod's service account
+    or `KUBECONFIG` leads to."""
+    kubernetes_namespace: str = ""
+    """Namespace whose objects are served; empty: all namespaces."""
+    engine_key_file: Path | None = None
+    """File with the key that engines ask for, as a mounted Secret; by default `secrets/engine-key` in the
+    state folder. It is read again when the catalogue changes."""
     poll_interval: float = Field(default=0.25, gt=0)
     """Seconds between two looks at the state folder."""
     cors_origins: tuple[str, ...] = ()
@@ -173,6 +182,9 @@ class GatewaySettings(BaseSettings):
     lower priority or of a key that has more waiting."""
     queue_timeout: float = Field(default=30.0, gt=0)
     """Seconds that a request waits for a free endpoint before it gets 503."""
+    cold_start_timeout: float = Field(default=600.0, gt=0)
+    """Seconds that a request waits for the first endpoint of a service on a cluster that may come up: one
+    that scales from zero, is recreated, or has engines that start."""
     max_queue_per_key: int = Field(default=512, ge=1)
     """Requests of one key that wait for a free endpoint of a service; one more gets 503."""
     low_priority_share: float = Field(default=0.5, gt=0, le=1)

@@ -33,7 +33,8 @@ class Informer:
     None for a deleted one; a relist finds what was deleted while the server was away, and an object deleted
     and made anew (another uid) is told as both. Objects must not be changed by readers; `managedFields` are
     left out. While the server is away `items` stay as they were, and `stale_since` is the clock's time since
-    when they may be old (None: a watch is open). `on_fault(error)` hears each fault that is waited out.
+    when they may be old (None: a watch is open). `on_fault(error)` hears each fault that is waited out,
+    `on_fresh()` when a watch is open again.
     """
 
     def __init__(
@@ -45,6 +46,7 @@ class Informer:
         selector: str | None = None,
         on_change: Callable[[Obj | None, Obj | None], None] | None = None,
         on_fault: Callable[[KubeError], None] | None = None,
+        on_fresh: Callable[[], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
         backoff: Backoff | None = None,
         page: int = 500,
@@ -57,6 +59,7 @@ class Informer:
         self._selector = selector
         self._on_change = on_change or (lambda old, new: None)
         self._on_fault = on_fault or (lambda error: None)
+        self._on_fresh = on_fresh or (lambda: None)
         self._clock = clock
         self._backoff = backoff or Backoff()
         self._page = page
@@ -138,7 +141,9 @@ class Informer:
             resource_version=self._version,
             seconds=seconds,
         ) as events:
-            self.stale_since = None
+            if self.stale_since is not None:
+                self.stale_since = None
+                self._on_fresh()
             async for kind, item in events:
                 heard = True
                 self._backoff.reset()
