@@ -135,11 +135,10 @@ class Serving:
             answer.close()
 
     def most_tokens(self, model: str) -> int:
-        """Most tokens that an answer of `model` can have, as far as anybody has said."""
-        found = self.catalog.snapshot.models.get(model)
-        longest = found.longest if found is not None else None
-        most = self.settings.max_completion_tokens
-        return most if longest is None else min(most, longest)
+        """Most tokens that an answer can have of every model that may make it, as far as anybody has said."""
+        found = candidates(self.catalog.snapshot, model, lambda: 0.0)
+        known = [each.longest for each in found if each.longest is not None]
+        return min([self.settings.max_completion_tokens, *known])
 
     # --- around every request ---------------------------------------------------------------------
 
@@ -248,7 +247,7 @@ class Serving:
         decision = await self.limits.reserve(subjects, tokens, cost)
         if decision.reservation is None:
             self.accounts.limited(decision)
-            raise refusal(decision, self.wall())
+            raise refusal(decision, self.wall(), key.name)
         exchange.headers = decision.headers()
         exchange.reservation = decision.reservation
 

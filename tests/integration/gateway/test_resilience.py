@@ -240,6 +240,20 @@ async def test_a_route_leads_to_its_model(start: Start, start_upstream: StartUps
     assert {each["id"]: each["ready"] for each in listed}["best"] is True
 
 
+async def test_a_virtual_models_answer_is_as_long_as_any_of_its_models_can_make(
+    start: Start, start_upstream: StartUpstream
+) -> None:
+    upstream = await start_upstream()
+    running = await start(upstream)
+    running.state.service("short", engine={"maxModelLen": 100})
+    running.state.endpoints(m=[upstream.address], short=[upstream.address])
+    await fallback(running, "m", fallbacks=("short",))
+    await running.until(lambda: "short" in running.gateway.catalog.snapshot.models)
+    asked = {"model": "best", "max_tokens": 5000, "messages": [{"role": "user", "content": "Hi"}]}
+    assert (await running.call("/v1/messages", asked)).status == 200
+    assert upstream.requests[-1].json["max_tokens"] == 100
+
+
 @pytest.mark.parametrize("fault", ["gone", "closed", "busy", "failed"])
 async def test_a_fallback_answers_where_the_model_cannot(
     start: Start, start_upstream: StartUpstream, fault: str

@@ -15,13 +15,14 @@ _TYPES = {
 }
 
 
-def refusal(decision: Decision, now: float) -> APIError:
-    """The error; `now` is in seconds since 1970."""
+def refusal(decision: Decision, now: float, key: str) -> APIError:
+    """The error for a call with `key` (its name); `now` is in seconds since 1970."""
     refused = decision.refusal
     assert refused is not None  # noqa: S101 - for the type checker
     subject, limit, headers = refused.subject, refused.limit, decision.headers()
     most = subject.rates.values[LIMITS.index(limit)]
     assert most is not None  # noqa: S101 - for the type checker
+    whose = _whose(subject, key)
     budget = limit.startswith("budget")
     period = PERIODS.get(limit, "minute")
     if refused.never_fits:
@@ -29,7 +30,7 @@ def refusal(decision: Decision, now: float) -> APIError:
         return APIError(
             400,
             "request_too_large_for_limit",
-            f"This request may use more than {_whose(subject)} ever may: {what} a {period}. "
+            f"This request may use more than {whose} ever may: {what} a {period}. "
             "Shorten the prompt or lower max_tokens.",
             headers=headers,
         )
@@ -40,13 +41,13 @@ def refusal(decision: Decision, now: float) -> APIError:
         again = f"It begins anew at {at:%Y-%m-%d %H:%M} UTC."
     match limit:
         case "requests_per_minute":
-            said = f"{_whose(subject)} may make {most} requests a minute. {again}"
+            said = f"{whose} may make {most} requests a minute. {again}"
         case "max_parallel":
-            said = f"{_whose(subject)} may have {most} requests in flight. Wait until one ends."
+            said = f"{whose} may have {most} requests in flight. Wait until one ends."
         case "tokens_per_minute" | "tokens_per_day":
-            said = f"{_whose(subject)} may use {most} tokens a {period}. {again}"
+            said = f"{whose} may use {most} tokens a {period}. {again}"
         case _:
-            said = f"{_whose(subject)} may spend ${dollars(most)} a {period}; this might exceed it. {again}"
+            said = f"{whose} may spend ${dollars(most)} a {period}; this might exceed it. {again}"
     return APIError(
         429,
         "budget_exceeded" if budget else "rate_limit_exceeded",
@@ -56,11 +57,12 @@ def refusal(decision: Decision, now: float) -> APIError:
     )
 
 
-def _whose(subject: Subject) -> str:
+def _whose(subject: Subject, key: str) -> str:
+    holder = "this key" if subject.name == key else f"the key `{subject.name}`, with which this one was made,"
     match subject.kind:
         case "key":
-            return "this key"
+            return holder
         case "model":
-            return f"this key on the model `{subject.model}`"
+            return f"{holder} on the model `{subject.model}`"
         case _:
             return f"the owner `{subject.name}`, with all keys together,"

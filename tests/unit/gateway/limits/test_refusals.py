@@ -11,13 +11,13 @@ NOON = datetime(2026, 3, 4, 12, tzinfo=UTC).timestamp()  # A Wednesday.
 
 
 async def refused(
-    rates: Rates, subject: str = "key", tokens: int = 10, cost: int = 10
+    rates: Rates, subject: str = "key", tokens: int = 10, cost: int = 10, key: str = "ops"
 ) -> tuple[int, str, str, int]:
     store = InProcessLimits(lambda: NOON, lambda: NOON)
     whose = Subject("s", subject, "ops", rates, "m" if subject == "model" else None)  # type: ignore[arg-type]
     while (decision := await store.reserve((whose,), tokens, cost)).reservation is not None:
         pass
-    error = refusal(decision, NOON)
+    error = refusal(decision, NOON, key)
     return error.status, error.code, error.message, int(dict(error.headers).get(b"retry-after", b"0"))
 
 
@@ -59,6 +59,12 @@ async def test_the_sentence_names_limit_and_time(rates: Rates, said: str, code: 
 )
 async def test_the_sentence_names_whose_limit_it_is(subject: str, whose: str) -> None:
     assert (await refused(Rates(requests=1), subject))[2].startswith(whose)
+
+
+@pytest.mark.parametrize("subject", ["key", "model"])
+async def test_the_limit_of_the_key_that_made_this_one_is_told_so(subject: str) -> None:
+    message = (await refused(Rates(requests=1), subject, key="child"))[2]
+    assert message.startswith("The key `ops`, with which this one was made, ")
 
 
 @pytest.mark.parametrize("rates", [Rates(tokens=5), Rates(tokens_day=5), Rates(day=5), Rates(month=5)])
