@@ -37,6 +37,9 @@ def unanswered(error: NoEndpointError | QueueFullError | QueueTimeoutError, mode
                 "All engines of the model are busy and so is the queue. Try again shortly.",
                 error.retry_after,
             )
+        case QueueTimeoutError(started=False):
+            why = "no engine came up in time. `slipway status` says why."
+            return errors.model_not_ready(model, why, max(5.0, error.retry_after))
         case QueueTimeoutError():
             return errors.overloaded(
                 "No engine of the model became free in time. Try again shortly.", error.retry_after

@@ -26,10 +26,11 @@ class QueueFullError(Exception):
 class QueueTimeoutError(Exception):
     """No endpoint became free in time."""
 
-    def __init__(self, retry_after: float = 1.0) -> None:
-        """`retry_after` is in seconds."""
+    def __init__(self, retry_after: float = 1.0, *, started: bool = True) -> None:
+        """`retry_after` is in seconds; `started` is False where not even one endpoint was ready."""
         super().__init__("no endpoint became free in time")
         self.retry_after = retry_after
+        self.started = started
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +88,7 @@ class Admission:
     _lines: dict[str, _Line] = field(default_factory=dict)
 
     async def enter(self, call: Call) -> str | None:
-        """An endpoint whose slot is the call's until `leave`; None if no untried endpoint is ready.
+        """An endpoint whose slot is the call's until `leave`; None if no untried one is ready or may come up.
 
         Raises QueueFullError and QueueTimeoutError. Gives None too when the client leaves meanwhile.
         """
@@ -96,7 +97,7 @@ class Admission:
             address = self._pick(call)
             if address is not None:
                 return address
-        if not call.untried():
+        if _hopeless(call):
             return None
         if line is None:
             line = self._lines[call.service] = _Line()
@@ -118,12 +119,17 @@ class Admission:
         for service, line in list(self._lines.items()):
             for place in list(line.queue):
                 call, granted = place.item.call, place.item.granted
-                if not call.untried() and line.queue.leave(place) and not granted.done():
+                if _hopeless(call) and line.queue.leave(place) and not granted.done():
                     granted.set_result(None)
             while self._serve(line.queue):
                 pass
             if not len(line.queue):
                 del self._lines[service]
+
+    def waiting_for(self, service: str) -> int:
+        """Calls that wait for an endpoint of a service."""
+        line = self._lines.get(service)
+        return len(line.queue) if line is not None else 0
 
     def _pick(self, call: Call) -> str | None:
         address = self.balancer.pick(call.ready(), call.tried, low=call.priority == LOW)
@@ -135,7 +141,7 @@ class Admission:
         limits, queue = self.limits, line.queue
         expected = line.expected(call)
         soon = max(1.0, min(expected, limits.wait))
-        if expected > limits.wait:
+        if expected > self._longest(call):
             self._shed("late", max(1.0, expected - limits.wait))
         if queue.of_key(call.key) >= limits.per_key:
             self._shed("key", soon)
@@ -162,7 +168,7 @@ class Admission:
         # A class before which nobody waits may have room already, and so may an endpoint that is sound again.
         self._serve(line.queue)
         try:
-            async with asyncio.timeout(self.limits.wait):
+            async with asyncio.timeout(self._longest(call)):
                 return await granted
         except BaseException as error:
             if granted.done() and not granted.cancelled() and granted.exception() is None:
@@ -171,13 +177,17 @@ class Admission:
                     self.leave(call, address)
             if isinstance(error, TimeoutError):
                 soon = max(1.0, min(line.expected(call), self.limits.wait))
-                raise QueueTimeoutError(soon) from None
+                raise QueueTimeoutError(soon, started=call.untried()) from None
             raise
         finally:
             line.queue.leave(place)
             call.waiter = None
             self.waiting -= 1
             self.on_wait(CLASSES[call.priority], self.clock() - began)
+
+    def _longest(self, call: Call) -> float:
+        """Seconds that a call waits: for an endpoint to become free, or for the first to come up."""
+        return self.limits.wait if call.untried() else max(self.limits.wait, call.patience)
 
     def _serve(self, queue: FairQueue[_Waiting]) -> bool:
         """Hand out slots until none is free for anybody; whether somebody got one."""
@@ -194,7 +204,12 @@ class Admission:
         if address is not None:
             granted.set_result(address)
             return Turn.TAKEN
-        if call.untried():
-            return Turn.NOT_THIS if call.tried else Turn.NOT_THIS_CLASS
+        if not _hopeless(call):
+            return Turn.NOT_THIS if call.tried or call.apart else Turn.NOT_THIS_CLASS
         granted.set_result(None)
         return Turn.GONE
+
+
+def _hopeless(call: Call) -> bool:
+    """Whether no endpoint is ready that it was not sent to, and none may come up."""
+    return not call.untried() and not call.may_start()

@@ -10,6 +10,10 @@ from slipway.gateway.relay.transport import Connection
 LOW = CLASSES.index("low")
 
 
+def _never() -> bool:
+    return False
+
+
 @dataclass(slots=True)
 class Call:
     """One client's request, and the handle by which its leaving reaches the engine."""
@@ -33,6 +37,12 @@ class Call:
     attempts: int = 0
     tried: set[str] = field(default_factory=set)
     """Endpoints that it was sent to."""
+    apart: bool = False
+    """It prefers other endpoints than its service's other calls."""
+    may_start: Callable[[], bool] = _never
+    """Whether an endpoint may come up, so that it waits although none is ready."""
+    patience: float = 0.0
+    """Seconds that it waits for that."""
     pick: int = 0
     """Number of the pick that gave it its endpoint."""
     connection: Connection | None = None
