@@ -1,13 +1,19 @@
-"""`slipway explain`: where the time of a request went, and why it failed."""
+"""`slipway explain`: what is wrong with a service; where the time of a request went, and why it failed."""
 
-from pathlib import Path
+import re
+from dataclasses import asdict
 from typing import Any
 from urllib.parse import quote
 
 import click
 
 from slipway.cli.client import gateway, url_options
-from slipway.cli.options import output_option, print_json, sentences, state_option
+from slipway.cli.findings import Finding, local_findings, shown
+from slipway.cli.options import output_option, print_json, sentences
+from slipway.cli.places import Cluster, Local, Place, place_options
+
+_REQUEST_ID = re.compile(r"req-[0-9a-f]{24}")
+"""What gateways call requests to which the client gave no id of its own."""
 
 _WIDTH = 40
 """Characters of the longest bar."""
@@ -55,26 +61,76 @@ _CAUSES = {
 
 
 @click.command()
-@click.argument("request_id")
-@state_option
+@click.argument("subject", metavar="SERVICE|REQUEST_ID")
+@place_options
 @url_options
 @output_option
 @sentences
-def command(request_id: str, state: Path | None, url: str | None, api_key: str | None, output: str) -> None:
-    """Tell where the time of the request REQUEST_ID went, and why it failed.
+def command(subject: str, place: Place, url: str | None, api_key: str | None, output: str) -> None:
+    """Tell what is wrong with SERVICE, or where the time of the request REQUEST_ID went.
 
-    The id is in the header `x-request-id` of every answer and in the gateway's log.
+    Of a service: causes in the order in which to look at them, what was seen, and the next command to try.
+    Of a request: its id is in the header `x-request-id` of every answer and in the gateway's log. With --url
+    it is a request's id, and so is what looks like one (req-…), or is no service of the local run.
 
     \b
-    Example:
+    Examples:
+      slipway explain qwen3-0.6b
       slipway explain req-4f2a90c1b7e35d6680aa21cd
     """
-    found = gateway(state, url, api_key).get(f"/v1/requests/{quote(request_id, safe='')}")
+    if _is_request(subject, place, url):
+        _explain_request(subject, place, url, api_key, output)
+    else:
+        _explain_service(subject, place, output)
+
+
+def _is_request(subject: str, place: Place, url: str | None) -> bool:
+    if url is not None or _REQUEST_ID.fullmatch(subject):
+        return True
+    if isinstance(place, Cluster):
+        return False
+    from slipway.cli.local_runs import report
+
+    return subject not in [service["name"] for service in report(place)["services"]]
+
+
+def _explain_request(subject: str, place: Place, url: str | None, api_key: str | None, output: str) -> None:
+    if isinstance(place, Cluster) and url is None:
+        raise click.ClickException("A cluster's requests are told by its gateway: name it with --url.")
+    state = place.state if isinstance(place, Local) else None
+    found = gateway(state, url, api_key).get(f"/v1/requests/{quote(subject, safe='')}")
     if output == "json":
         print_json(found)
         return
     for record in (found, *found["earlier"]):
         click.echo(explanation(record))
+
+
+def _explain_service(name: str, place: Place, output: str) -> None:
+    title, found = _locally(name, place) if isinstance(place, Local) else _on_cluster(name, place)
+    if output == "json":
+        print_json([asdict(each) for each in found])
+    else:
+        click.echo("\n".join(shown(title, found)))
+
+
+def _locally(name: str, place: Local) -> tuple[str, list[Finding]]:
+    from slipway.cli.local_runs import ends_of_logs, service
+
+    about = service(place, name)
+    title = f"{name}: {about['state']}, {about['readyReplicas']} of {about['replicas']} replicas are ready"
+    return title, local_findings(about, ends_of_logs(about))
+
+
+def _on_cluster(name: str, place: Cluster) -> tuple[str, list[Finding]]:
+    from slipway.cli.cluster.cases import read_case
+    from slipway.cli.cluster.findings import findings
+    from slipway.cli.cluster.sessions import on_cluster
+    from slipway.cli.cluster.states import service_view
+
+    case = on_cluster(place, lambda session: read_case(session, name))
+    view = service_view(case.service, case.pods, case.now)
+    return f"{view.label}: {view.state}, {view.ready} of {view.wanted} replicas are ready", findings(case)
 
 
 def explanation(record: dict[str, Any]) -> str:

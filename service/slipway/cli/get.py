@@ -11,7 +11,7 @@ import click
 from slipway.cli.options import output_option, print_json, print_table, sentences
 from slipway.cli.places import Cluster, Local, Place, place_options
 from slipway.cli.screens import Screen
-from slipway.cli.views import HEAD, ServiceView, age, changes, local_view, table, tree
+from slipway.cli.views import HEAD, ServiceView, age, changes, table, tree
 
 KINDS = ("services", "keys", "routes", "owners")
 _TABLE = ("NAME", "MODEL", "READY", "STATE", "REVISION", "AGE", "REASON")
@@ -39,7 +39,11 @@ def command(kind: str, name: str | None, watch: bool, place: Place, output: str)
             raise click.UsageError("--watch shows services, as a tree: leave the kind and --output out.")
         _watch(place, name)
     elif kind == "services":
-        _print_services(services(place, name), output)
+        found = services(place, name)
+        if output == "table" and not found and isinstance(place, Local):
+            click.echo("No services run here; `slipway up` starts some.")
+        else:
+            _print_services(found, output)
     else:
         _print_objects(kind, _objects(place, kind, name), output)
 

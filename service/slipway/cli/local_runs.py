@@ -1,6 +1,9 @@
 """What the commands know of a local run: services of its status, objects of its state folder."""
 
 import difflib
+import os
+from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 import click
@@ -8,6 +11,7 @@ import click
 from slipway.cli.places import Local
 from slipway.cli.views import ServiceView, local_view
 
+_END_BYTES = 16 * 1024
 _FILES = {"keys": "apikey", "routes": "modelroute", "owners": "owner"}
 
 
@@ -27,6 +31,16 @@ def views(place: Local, name: str | None = None) -> list[ServiceView]:
 def service(place: Local, name: str) -> dict[str, Any]:
     """One service of the run's status. Raises ClickException if there is none."""
     return _named(place, report(place)["services"], name)
+
+
+def ends_of_logs(about: dict[str, Any]) -> dict[str, str]:
+    """The ends of the logs of a service's replicas, by replica; those that cannot be read are left out."""
+    texts: dict[str, str] = {}
+    for row in about["processes"]:
+        with suppress(OSError), Path(row["log"]).open("rb") as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - _END_BYTES))
+            texts[row["name"]] = file.read().decode(errors="replace")
+    return texts
 
 
 def _named(place: Local, found: list[dict[str, Any]], name: str) -> dict[str, Any]:

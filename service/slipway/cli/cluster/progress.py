@@ -34,9 +34,7 @@ def progress_of(service: Object, now: float) -> Progress:
     if rollout.phase == "Complete":
         return Progress("Done", f"{_sentence(rollout.message)} {ready}.")
     if rollout.phase == "Paused":
-        name = metadata["name"]
-        go_on = f"`slipway rollout promote {name}` or `resume {name}` goes on."
-        return Progress("Waiting", f"Paused: {_sentence(rollout.message)} {go_on}")
+        return Progress("Waiting", f"Paused: {_sentence(rollout.message)}")
     said = rollout.message or str(condition(service, "Progressing").get("message", ""))
     if rollout.stable is None and _overdue(service, rollout, now):
         # There is nothing to return to, so the operator keeps trying; who waits need not.
