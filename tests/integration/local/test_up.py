@@ -217,6 +217,16 @@ def test_without_an_engine_nothing_starts(place: Place) -> None:
     assert not (place.state / "logs" / "gateway.log").exists()
 
 
+def test_what_counts_on_a_cluster_alone_is_told_first(place: Place) -> None:
+    place.file.write_text(service(strategy="BlueGreen"))
+    code, _, err = finish(place.up(STANDIN_NO_ENGINE="1"))
+    assert code == 1
+    assert err.startswith(
+        "Note: LLMService a: spec.rollout.strategy BlueGreen counts on a cluster alone; "
+        "here changes are rolled out by RollingUpdate.\n"
+    )
+
+
 def test_an_engine_that_dies_later_comes_back(place: Place) -> None:
     run = place.up()
     until(place.ready, "ready")

@@ -119,6 +119,26 @@ def test_aliases_and_a_byte_order_mark_are_read() -> None:
             "spec.model.source: `https://x/y` is not a source: file:///path",
         ),
         (
+            SERVICE + MODEL + "  autoscaling: {stableWindow: 1d}\n",
+            "spec.autoscaling.stableWindow: `1d` is not a duration: hours, minutes and seconds such as 30s",
+        ),
+        (
+            SERVICE + MODEL + "  autoscaling: {minReplicas: 9}\n",
+            "f.yaml:6:16: LLMService a: spec.autoscaling: minReplicas is larger than maxReplicas; lower",
+        ),
+        (
+            SERVICE + MODEL + "  rollout: {strategy: Canary, steps: [{weight: 1, pause: never}]}\n",
+            "spec.rollout.steps[0].pause: `never` is not a pause: a duration such as 30s",
+        ),
+        (
+            SERVICE + MODEL + "  engine: {resources: {limits: {cpu: 0.5}}}\n",
+            'spec.engine.resources.limits.cpu: wants text, not `0.5`; write "0.5" with quotes',
+        ),
+        (
+            SERVICE + MODEL + "  engine: {resources: {limits: {memory: 24GB}}}\n",
+            "spec.engine.resources.limits.memory: `24GB` is not an amount: digits and perhaps a unit",
+        ),
+        (
             SERVICE.replace("name: a", "name: My_Model") + MODEL,
             "f.yaml:3:18: LLMService My_Model: metadata.name: `My_Model` is not a name: lower case letters",
         ),
