@@ -210,6 +210,8 @@ def make_gateway(
         on_retry=lambda service, reason: metrics.retries.labels(service, reason).inc(),
         on_shed=lambda reason: metrics.shed.labels(reason).inc(),
         on_wait=lambda priority, seconds: metrics.queue_wait.labels(priority).observe(seconds),
+        on_outcome=metrics.revisions.outcome,
+        on_first_byte=metrics.revisions.first_byte,
     )
 
     def stalled(address: str, outcome: str) -> None:
@@ -293,7 +295,8 @@ def make_gateway(
         known=known,
     )
     catalog.on_change.append(gateway.changed)
-    metrics.watch(lambda: catalog.snapshot, relay.balancer.outstanding)
+    catalog.on_change.append(metrics.revisions.changed)
+    metrics.watch(lambda: catalog.snapshot, relay.balancer.outstanding, relay.admission.waiting_for)
     routes = relayed_routes(settings)
     files = Files(database, _now_us, settings.file_max, settings.files_max)
     batches = BatchRunner(

@@ -11,6 +11,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.core import GaugeMetricFamily, Metric
 
 from slipway.gateway.catalog import Snapshot
+from slipway.gateway.revisions import RevisionMetrics, ServiceLoads
 from slipway.gateway.tallies import Spread, Spreads, Tallies, Tally
 
 CONTENT_TYPE = "text/plain; version=0.0.4; charset=utf-8"
@@ -192,13 +193,20 @@ class Metrics:
         self.connections = Gauge(
             "slipway_client_connections", "Open connections of clients", registry=registry
         )
+        self.revisions = RevisionMetrics(registry)
         self._children: dict[tuple[str, str], _Children] = {}
         self._counted: dict[tuple[str, str, int], Tally] = {}
         self._timed: dict[tuple[str, str, str], Spread] = {}
 
-    def watch(self, snapshot: Callable[[], Snapshot], outstanding: Callable[[str], int]) -> None:
-        """Report endpoints from the catalogue at each scrape."""
+    def watch(
+        self,
+        snapshot: Callable[[], Snapshot],
+        outstanding: Callable[[str], int],
+        waiting: Callable[[str], int],
+    ) -> None:
+        """Report endpoints and services from the catalogue at each scrape."""
         self.registry.register(_Endpoints(snapshot, outstanding))
+        self.registry.register(ServiceLoads(snapshot, outstanding, waiting))
 
     def answered(
         self, route: str, operation: str, model: str, status: int, seconds: float, error: str

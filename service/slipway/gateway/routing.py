@@ -1,11 +1,20 @@
 """Which models may answer a request: the one that was asked for, or those that a route leads to, in order."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from hashlib import sha256
+from typing import Protocol, TypeVar
 
 from slipway.gateway.catalog import Model, Snapshot
 from slipway.objects import ModelRoute
+
+
+class _Weighted(Protocol):
+    @property
+    def weight(self) -> int: ...
+
+
+_WeightedT = TypeVar("_WeightedT", bound=_Weighted)
 
 DEEPEST = 4
 """Routes that may lead to one another."""
@@ -58,13 +67,17 @@ def _names(
 
 def chosen(route: ModelRoute, point: float) -> str:
     """The target at `point` (0 to below 1) of the weights laid end to end."""
-    targets = route.spec.targets
-    rest = point * sum(target.weight for target in targets)
-    for target in targets:
-        if rest < target.weight:
-            return target.model
-        rest -= target.weight
-    return next(target.model for target in reversed(targets) if target.weight)
+    return at(route.spec.targets, point).model
+
+
+def at(weighted: Sequence[_WeightedT], point: float) -> _WeightedT:
+    """What is at `point` (0 to below 1) of the weights laid end to end; one of them is not zero."""
+    rest = point * sum(each.weight for each in weighted)
+    for each in weighted:
+        if rest < each.weight:
+            return each
+        rest -= each.weight
+    return next(each for each in reversed(weighted) if each.weight)
 
 
 def share(name: str, sticky: str) -> float:

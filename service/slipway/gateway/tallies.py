@@ -40,6 +40,10 @@ class Tallies:
         """The counter with these values."""
         return self._children.setdefault(values, Tally())
 
+    def drop(self, *values: str) -> None:
+        """Tell no more of the counter with these values."""
+        self._children.pop(values, None)
+
     def describe(self) -> Iterator[Metric]:
         """The family without numbers."""
         yield CounterMetricFamily(*self._about, labels=self._labels)
@@ -100,6 +104,10 @@ class Spreads:
         if child is None:
             child = self._children[values] = Spread(self._buckets)
         return child
+
+    def drop(self, *values: str) -> None:
+        """Tell no more of the histogram with these values."""
+        self._children.pop(values, None)
 
     def describe(self) -> Iterator[Metric]:
         """The family without numbers."""

@@ -22,7 +22,7 @@ def test_the_generated_parts_are_up_to_date() -> None:
 
 def test_every_metric_is_described() -> None:
     metrics = Metrics(CollectorRegistry())
-    metrics.watch(Snapshot, lambda address: 0)
+    metrics.watch(Snapshot, lambda address: 0, lambda service: 0)
     names = re.findall(r"^# HELP (\S+)", metrics.scrape().decode(), re.MULTILINE)
     names = [name for name in names if not name.endswith("_created")]
     assert len(names) > 10

@@ -68,6 +68,8 @@ class Answer:
     _relay: "Relay"
     _pool: Pool
     _connection: Connection
+    _fault: bool
+    """The engine's: an error of its own, or it was cut off."""
     _closed: bool = False
     _held: bytes | None = None
 
@@ -88,6 +90,7 @@ class Answer:
         except AbortedError:
             raise ClientGoneError from None
         except UpstreamError:
+            self._fault = True
             self._relay.balancer.failed(self.address)
             raise
         self._relay.balancer.heard(self.address)
@@ -110,6 +113,11 @@ class Answer:
         self._call.connection = None
         self._pool.release(self._connection)
         self._relay.admission.leave(self._call, self.address)
+        self._relay.on_outcome(self.address, not self._fault)
+
+    def forgive(self) -> None:
+        """Its error is the request's fault and not the engine's."""
+        self._fault = False
 
 
 class Relay:
@@ -124,12 +132,17 @@ class Relay:
         on_retry: Callable[[str, str], None] = lambda service, reason: None,
         on_shed: Callable[[str], None] = lambda reason: None,
         on_wait: Callable[[str, float], None] = lambda priority, seconds: None,
+        on_outcome: Callable[[str, bool], None] = lambda address, sound: None,
+        on_first_byte: Callable[[str, float], None] = lambda address, seconds: None,
         clock: Callable[[], float] = monotonic,
     ) -> None:
         self.transport = transport
         self.balancer = balancer
         self.limits = limits or RelayLimits()
         self.admission = Admission(balancer, self.limits.queue, clock, on_shed, on_wait)
+        self.on_outcome = on_outcome
+        """Told of each request that an endpoint was given whether it served it soundly."""
+        self._on_first_byte = on_first_byte
         self._on_retry = on_retry
         self._clock = clock
         self._budgets: dict[str, RetryBudget] = {}
@@ -169,6 +182,7 @@ class Relay:
                 answer = await self._attempt(call, address)
             except (ConnectFailedError, ClosedEarlyError, TimedOutError) as error:
                 failure = error
+                self.on_outcome(address, False)
                 if not call.stalled:
                     self.balancer.failed(address)
                     if isinstance(error, TimedOutError):
@@ -178,6 +192,7 @@ class Relay:
                 call.stalled = False
                 continue
             except BadAnswerError:
+                self.on_outcome(address, False)
                 self.balancer.failed(address)
                 raise
             if answer.status == 500 and call.constraint is not None:
@@ -221,6 +236,7 @@ class Relay:
             raise
         if refused:
             self.balancer.answered(answer.address)
+            answer.forgive()
             answer.close()
             raise UnsatisfiableError(constraint)
 
@@ -244,6 +260,7 @@ class Relay:
                 if call.gone:
                     raise ClientGoneError
                 call.connection = connection
+                sent = self._clock()
                 connection.send(request_head, call.body)
                 try:
                     status = await self._begin(call, address, connection)
@@ -258,7 +275,10 @@ class Relay:
                     if call.stalled and not call.gone:
                         raise TimedOutError("the engine hangs") from None
                     raise ClientGoneError from None
-                return Answer(status, address, connection.headers, call, self, pool, connection)
+                if status < 400:
+                    self._on_first_byte(address, self._clock() - sent)
+                fault = status in _UNWELL and status != 429
+                return Answer(status, address, connection.headers, call, self, pool, connection, fault)
             raise AssertionError("a fresh connection is not a reused one")
         except BaseException:
             call.connection = None
