@@ -254,25 +254,28 @@ def test_who_may_edit_a_namespace_makes_no_keys(helm: Helm) -> None:
 # --- secrets -------------------------------------------------------------------------------------
 
 
-def test_gateway_and_operator_read_the_engines_key_where_they_look_for_it(helm: Helm) -> None:
-    for values in ((), ("--set", "engineKey.existingSecret.name=mine,engineKey.existingSecret.key=k")):
-        rendered = helm.render(*values)
-        for component, folder in (
-            ("gateway", "/var/lib/slipway/state/secrets"),
-            ("operator", "/etc/slipway"),
-        ):
-            deployment = named(rendered, "Deployment", f"slipway-{component}")
-            [mount] = [each for each in container(deployment)["volumeMounts"] if each["name"] == "engine-key"]
-            [volume] = [each for each in pod_of(deployment)["volumes"] if each["name"] == "engine-key"]
-            assert mount["mountPath"] == folder
-            assert volume["secret"]["items"] == [
-                {"key": "k" if values else "engine-key", "path": "engine-key"}
-            ]
-            made = {each["metadata"]["name"] for each in of_kind(rendered, "Secret")}
-            assert volume["secret"]["secretName"] in (made or {"mine"})
-        given = environment(container(named(rendered, "Deployment", "slipway-operator")))
-        assert given["SLIPWAY_OPERATOR_ENGINE_KEY_FILE"] == "/etc/slipway/engine-key"
-        assert given["SLIPWAY_OPERATOR_NAMESPACE"] == {"fieldRef": {"fieldPath": "metadata.namespace"}}
+@pytest.mark.parametrize(
+    ("values", "secret", "key"),
+    [
+        ("engines.device=cpu", "slipway-main-engine-key", "engine-key"),
+        ("engineKey.existingSecret.name=mine,engineKey.existingSecret.key=k", "mine", "k"),
+    ],
+)
+def test_gateway_and_operator_read_the_engines_key_where_they_look_for_it(
+    helm: Helm, values: str, secret: str, key: str
+) -> None:
+    rendered = helm.render("--set", values)
+    made = {each["metadata"]["name"]: each["data"] for each in of_kind(rendered, "Secret")}
+    assert made == {} if secret == "mine" else key in made[secret]
+    for component in ("gateway", "operator"):
+        deployment = named(rendered, "Deployment", f"slipway-{component}")
+        [mount] = [each for each in container(deployment)["volumeMounts"] if each["name"] == "engine-key"]
+        [volume] = [each for each in pod_of(deployment)["volumes"] if each["name"] == "engine-key"]
+        assert volume["secret"]["secretName"] == secret
+        [item] = volume["secret"]["items"]
+        assert item["key"] == key
+        file = environment(container(deployment))[f"SLIPWAY_{component.upper()}_ENGINE_KEY_FILE"]
+        assert file == f"{mount['mountPath']}/{item['path']}"
 
 
 def test_the_charts_secret_is_not_one_that_the_operator_writes(helm: Helm) -> None:
