@@ -321,6 +321,26 @@ def test_owners_are_made_changed_and_deleted(admin: Console, script: Script) -> 
     assert bodies(script, "DELETE /v1/owners/search") == [None]
 
 
+@pytest.mark.parametrize(("title", "path", "row"), [("Keys", "keys", KEY), ("Owners", "owners", OWNER)])
+def test_keys_and_owners_are_read_page_by_page(
+    admin: Console, script: Script, title: str, path: str, row: dict[str, Any]
+) -> None:
+    def page(call: Call) -> tuple[int, Any]:
+        size = int(call.query["limit"]) // (500 if path == "keys" else 100)  # A row stands for a page.
+        first = 1 + ("after" in call.query and int(call.query["after"].removeprefix("r")))
+        names = [f"r{number}" for number in range(first, min(first + size, 4))]
+        return 200, listed(*({**row, "name": name, "id": name} for name in names), more=names[-1] != "r3")
+
+    script.replies[f"GET /v1/{path}"] = page
+    admin.go(title)
+    names = admin.page.get_by_role("rowheader")
+    for number in (1, 2, 3):
+        expect(names).to_have_text([f"r{each}" for each in range(1, number + 1)])
+        if number < 3:
+            admin.button("More").click()
+    expect(admin.button("More")).to_have_count(0)
+
+
 def test_the_audit_log_is_read_page_by_page(admin: Console, script: Script) -> None:
     def page(call: Call) -> tuple[int, Any]:
         number = 1 if "after" not in call.query else int(call.query["after"].removeprefix("a")) + 1

@@ -1,8 +1,8 @@
 /** The audit log, for an admin: who changed which key or owner, and when. */
 
-import { callJson } from '../api/request.js';
-import { button, fill, nothing, section, when } from '../ui/blocks.js';
+import { nothing, section, when } from '../ui/blocks.js';
 import { make } from '../ui/dom.js';
+import { paged } from '../ui/paging.js';
 import { table } from '../ui/tables.js';
 
 const PAGE = 50;
@@ -16,15 +16,8 @@ export const page = {
       return;
     }
     const list = make('div');
-    /** @type {any[]} */
-    let rows = [];
-    const load = async (/** @type {string | undefined} */ after) => {
-      const { data, has_more: more } = await callJson('v1/audit', { query: { limit: PAGE, after } });
-      rows = [...rows, ...data];
-      return more;
-    };
-    /** @param {boolean} more */
-    const show = (more) => {
+    /** @param {any[]} rows */
+    const show = (rows) => {
       if (!rows.length) return [nothing('Nothing was changed yet.')];
       return [
         table(
@@ -42,11 +35,10 @@ export const page = {
           ],
           rows,
         ),
-        more ? button('More', () => fill(list, () => load(rows.at(-1).id), show)) : null,
       ];
     };
     root.append(section('Audit log', { hint: 'Who changed what. Secrets are never in it.' }, list));
-    fill(list, () => load(undefined), show);
+    paged(list, 'v1/audit', PAGE, show);
   },
 };
 

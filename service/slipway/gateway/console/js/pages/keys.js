@@ -1,10 +1,11 @@
 /** Keys: make, change, rotate, revoke. An admin sees everyone's, a member those of its owner. */
 
 import { callJson, sentenceOf } from '../api/request.js';
-import { badge, button, facts, field, fill, nothing, section, when } from '../ui/blocks.js';
+import { badge, button, facts, field, nothing, section, when } from '../ui/blocks.js';
 import { copyButton } from '../ui/clipboard.js';
 import { box, confirm } from '../ui/dialogs.js';
 import { announce, make } from '../ui/dom.js';
+import { paged } from '../ui/paging.js';
 import { table } from '../ui/tables.js';
 import {
   limitFields,
@@ -24,18 +25,17 @@ import {
  *   declared: made by an object, and changed there
  */
 
-const MOST = 500;
+const PAGE = 500;
 
 /** @type {import('../app.js').Page} */
 export const page = {
   title: 'Keys',
   mount(root, { session }) {
     const list = make('div');
-    const reload = () => fill(list, () => callJson('v1/keys', { query: { limit: MOST } }), show);
 
-    /** @param {{data: Key[], has_more?: boolean}} loaded */
-    const show = ({ data, has_more: more }) => {
-      if (!data.length) return [nothing('There is no key yet.')];
+    /** @param {Key[]} keys */
+    const show = (keys) => {
+      if (!keys.length) return [nothing('There is no key yet.')];
       return [
         table(
           'Keys',
@@ -58,11 +58,8 @@ export const page = {
             { title: 'Expires', cell: ({ expiresAt }) => (expiresAt ? when(expiresAt) : 'Never') },
             { title: 'Actions', quiet: true, cell: actions },
           ],
-          data,
+          keys,
         ),
-        more
-          ? make('p', { className: 'hint' }, `The first ${MOST} keys are shown; GET /v1/keys lists them all.`)
-          : null,
       ];
     };
 
@@ -128,7 +125,7 @@ export const page = {
         list,
       ),
     );
-    reload();
+    const reload = paged(list, 'v1/keys', PAGE, show);
   },
 };
 

@@ -1,9 +1,10 @@
 /** Owners, for an admin: people and teams, what their keys share, and who signs in as them. */
 
 import { callJson, sentenceOf } from '../api/request.js';
-import { badge, button, field, fill, nothing, section } from '../ui/blocks.js';
+import { badge, button, field, nothing, section } from '../ui/blocks.js';
 import { box, confirm } from '../ui/dialogs.js';
 import { announce, make } from '../ui/dom.js';
+import { paged } from '../ui/paging.js';
 import { table } from '../ui/tables.js';
 import {
   limitFields,
@@ -15,6 +16,8 @@ import {
   roleField,
   WrongInput,
 } from './access-form.js';
+
+const PAGE = 100;
 
 /**
  * @typedef {{name: string, role: string, models: string[], limits: import('./access-form.js').Limits,
@@ -30,11 +33,10 @@ export const page = {
       return;
     }
     const list = make('div');
-    const reload = () => fill(list, () => callJson('v1/owners', { query: { limit: 100 } }), show);
 
-    /** @param {{data: Owner[]}} loaded */
-    const show = ({ data }) => {
-      if (!data.length)
+    /** @param {Owner[]} owners */
+    const show = (owners) => {
+      if (!owners.length)
         return [
           nothing(
             'There is no owner yet. A key may name any owner; one made here has limits that all its keys share.',
@@ -60,7 +62,7 @@ export const page = {
             { title: 'Models for people', cell: ({ models }) => modelsInWords(models) },
             { title: 'Actions', quiet: true, cell: actions },
           ],
-          data,
+          owners,
         ),
       ];
     };
@@ -89,7 +91,7 @@ export const page = {
         list,
       ),
     );
-    reload();
+    const reload = paged(list, 'v1/owners', PAGE, show);
   },
 };
 
