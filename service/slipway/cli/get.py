@@ -45,7 +45,7 @@ def command(kind: str, name: str | None, watch: bool, place: Place, output: str)
         else:
             _print_services(found, output)
     else:
-        _print_objects(kind, _objects(place, kind, name), output)
+        print_objects(kind, read_objects(place, kind, name), output)
 
 
 def services(place: Place, name: str | None = None) -> list[ServiceView]:
@@ -105,18 +105,20 @@ def _watch_locally(place: Local, name: str | None) -> None:
 # --- keys, routes, owners --------------------------------------------------------------------------
 
 
-def _objects(place: Place, kind: str, name: str | None) -> list[dict[str, Any]]:
+def read_objects(place: Place, kind: str, name: str | None) -> list[dict[str, Any]]:
+    """Keys, routes or owners; with `name` that one alone. Raises ClickException if there is none."""
     if isinstance(place, Local):
         from slipway.cli.local_runs import objects
 
         return objects(place, kind, name)
-    from slipway.cli.cluster.reading import read_objects
+    from slipway.cli.cluster import reading
     from slipway.cli.cluster.sessions import on_cluster
 
-    return on_cluster(place, lambda session: read_objects(session, kind, name))
+    return on_cluster(place, lambda session: reading.read_objects(session, kind, name))
 
 
-def _print_objects(kind: str, found: list[dict[str, Any]], output: str) -> None:
+def print_objects(kind: str, found: list[dict[str, Any]], output: str) -> None:
+    """Print them as a table or as JSON."""
     if output == "json":
         print_json(found)
         return

@@ -1,30 +1,32 @@
 """`slipway key`: create, list, rotate, revoke."""
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from slipway.cli import remote_keys
-from slipway.cli.client import gateway
-from slipway.cli.options import output_option, print_json, print_table, sentences, state_folder, state_option
+from slipway.cli.client import Gateway, gateway
+from slipway.cli.options import output_option, print_json, print_table, sentences
+from slipway.cli.places import Cluster, Local, Place, place_options
 from slipway.cli.remote_keys import remote_options
 
 if TYPE_CHECKING:
+    from slipway.cli.cluster.keys import Made
     from slipway.objects import APIKey, Priority, Role
 
 
 @click.group()
 def command() -> None:
-    """Create, list, rotate and revoke API keys. A running gateway takes changes up within a second.
+    """Create, list, rotate and delete API keys. A running gateway takes changes up within a second.
 
-    Keys of the state folder; with --url those of a gateway's database, with the rights of --api-key.
+    Keys of the state folder, or the APIKeys of a cluster; with --url those of a gateway's database, with the
+    rights of --api-key.
     """
 
 
 @command.command()
 @click.argument("name")
-@state_option
+@place_options
 @click.option("--owner", default="default", show_default=True, help="Person or team it belongs to.")
 @click.option(
     "--role",
@@ -67,7 +69,7 @@ def command() -> None:
 @sentences
 def create(
     name: str,
-    state: Path | None,
+    place: Place,
     url: str | None,
     api_key: str | None,
     expires_in: str | None,
@@ -86,17 +88,26 @@ def create(
     Example:
       slipway key create ci --owner platform --model 'smol*' --expires-in 30d
     """
-    if url is not None:
+    if url is not None or isinstance(place, Cluster):
         asked = remote_keys.given(
             {"owner": owner, "role": role, "priority": priority, "models": models, **limits}
         )
         if expires_in is not None:
             asked["expiresAt"] = _end(expires_in)
-        remote_keys.create(gateway(state, url, api_key), name, asked, output)
+    if url is not None:
+        remote_keys.create(_gateway(place, url, api_key), name, asked, output)
+        return
+    if isinstance(place, Cluster):
+        from slipway.cli.cluster import keys
+        from slipway.cli.cluster.sessions import on_cluster
+
+        spec = remote_keys.fields(asked)
+        made = on_cluster(place, lambda session: keys.create_key(session, name, spec))
+        _print_made(made, output, "It is also in its Secret.")
         return
     from slipway.local.keyrings import await_gateway, create_key
 
-    folder = state_folder(state)
+    folder = place.folder
     budget = {period: limits.pop(f"budget_{period}") for period in ("day", "week", "month")}
     every = {**limits, "budgetUSD": budget}
     key, plain = create_key(folder, name, expires_in, owner, models, every, role, priority)
@@ -108,7 +119,7 @@ def create(
 
 @command.command()
 @click.argument("name")
-@state_option
+@place_options
 @click.option(
     "--overlap",
     default="1d",
@@ -119,9 +130,7 @@ def create(
 @remote_options
 @output_option
 @sentences
-def rotate(
-    name: str, state: Path | None, url: str | None, api_key: str | None, overlap: str, output: str
-) -> None:
+def rotate(name: str, place: Place, url: str | None, api_key: str | None, overlap: str, output: str) -> None:
     """Give the key NAME a new secret and print it; owner, limits and usage stay.
 
     \b
@@ -129,18 +138,41 @@ def rotate(
       slipway key rotate ci --overlap 12h
     """
     if url is not None:
-        remote_keys.rotate(gateway(state, url, api_key), name, _seconds(overlap), output)
+        remote_keys.rotate(_gateway(place, url, api_key), name, _seconds(overlap), output)
+        return
+    if isinstance(place, Cluster):
+        from slipway.cli.cluster import keys
+        from slipway.cli.cluster.sessions import on_cluster
+
+        made = on_cluster(place, lambda session: keys.rotate_key(session, name, _seconds(overlap)))
+        until = (made.key["status"]).get("previousExpiresAt")
+        _print_made(made, output, f"The one before {f'works until {until}' if until else 'works no more'}.")
         return
     from slipway.local.keyrings import await_gateway, rotate_key
 
-    folder = state_folder(state)
+    folder = place.folder
     key, plain = rotate_key(folder, name, overlap)
     await_gateway(folder, plain)
     _print_once(key, plain, output)
     if output == "table":
-        until = key.status.previous_expires_at
-        ends = f"works until {until:%Y-%m-%d %H:%M} UTC" if until is not None else "works no more"
+        ended = key.status.previous_expires_at
+        ends = f"works until {ended:%Y-%m-%d %H:%M} UTC" if ended is not None else "works no more"
         click.echo(f"Keep it: it is not shown again. The one before {ends}.", err=True)
+
+
+def _gateway(place: Place, url: str, api_key: str | None) -> Gateway:
+    """The gateway of `--url`; a run's own key goes to that run's gateway alone."""
+    return gateway(place.state if isinstance(place, Local) else None, url, api_key)
+
+
+def _print_made(made: "Made", output: str, more: str) -> None:
+    """A key of a cluster, and on standard error where it was made."""
+    if output == "json":
+        print_json({**made.key, "key": made.plain})
+        return
+    click.echo(made.plain)
+    metadata = made.key["metadata"]
+    click.echo(f"APIKey {metadata['name']} in the namespace {metadata['namespace']}. {more}", err=True)
 
 
 def _end(expires_in: str) -> str:
@@ -171,23 +203,28 @@ def _print_once(key: "APIKey", plain: str, output: str) -> None:
 
 
 @command.command(name="list")
-@state_option
+@place_options
 @remote_options
 @output_option
 @sentences
-def list_(state: Path | None, url: str | None, api_key: str | None, output: str) -> None:
+def list_(place: Place, url: str | None, api_key: str | None, output: str) -> None:
     """List the keys: owners, limits, state.
 
     The keys themselves are not kept.
     """
     if url is not None:
-        remote_keys.show(gateway(state, url, api_key), output)
+        remote_keys.show(_gateway(place, url, api_key), output)
+        return
+    if isinstance(place, Cluster):
+        from slipway.cli.get import print_objects, read_objects
+
+        print_objects("keys", read_objects(place, "keys", None), output)
         return
     from slipway.local.applying import read_keys
     from slipway.local.keyrings import state_of_key
     from slipway.local.keys import MANAGED_BY
 
-    keys = list(read_keys(state_folder(state)).values())
+    keys = list(read_keys(place.folder).values())
     if output == "json":
         print_json([key.model_dump(mode="json", by_alias=True, exclude_none=True) for key in keys])
         return
@@ -227,21 +264,32 @@ def list_(state: Path | None, url: str | None, api_key: str | None, output: str)
     print_table([*head, "STATE", "FROM"], rows)
 
 
-@command.command()
+@command.command(name="delete")
 @click.argument("name")
-@state_option
+@place_options
 @remote_options
 @sentences
-def revoke(name: str, state: Path | None, url: str | None, api_key: str | None) -> None:
-    """Revoke the key NAME for good."""
+def revoke(name: str, place: Place, url: str | None, api_key: str | None) -> None:
+    """Delete the key NAME: it is refused from now on, for good."""
     if url is not None:
-        remote_keys.revoke(gateway(state, url, api_key), name)
+        remote_keys.revoke(_gateway(place, url, api_key), name)
+        return
+    if isinstance(place, Cluster):
+        from slipway.cli.cluster import keys
+        from slipway.cli.cluster.sessions import on_cluster
+
+        on_cluster(place, lambda session: keys.delete_key(session, name))
+        click.echo(f"Revoked {name}.")
         return
     from slipway.local.keyrings import revoke_key
 
-    from_file = revoke_key(state_folder(state), name)
+    from_file = revoke_key(place.folder, name)
     click.echo(f"Revoked {name}.")
     if from_file:
         click.echo(
             "It came from a file: remove it there too, or the next `slipway up` makes it anew.", err=True
         )
+
+
+# What it is called in the gateway's console, and was called first.
+command.add_command(revoke, "revoke")

@@ -35,7 +35,7 @@ def remote_options(command: Any) -> Any:
 
 def create(gateway: Gateway, name: str, asked: dict[str, Any], output: str) -> None:
     """Make a key and print it; what was not asked for is as the gateway says, for a member as its own."""
-    _print_once(gateway.send("POST", "/v1/keys", {"name": name, **_fields(asked)}), output)
+    _print_once(gateway.send("POST", "/v1/keys", {"name": name, **fields(asked)}), output)
 
 
 def rotate(gateway: Gateway, name: str, seconds: int, output: str) -> None:
@@ -79,7 +79,7 @@ def given(options: dict[str, Any]) -> dict[str, Any]:
     }
 
 
-def _fields(asked: dict[str, Any]) -> dict[str, Any]:
+def fields(asked: dict[str, Any]) -> dict[str, Any]:
     """Options of `slipway key create` as an APIKey's spec."""
     limits: dict[str, Any] = {_LIMITS[name]: value for name, value in asked.items() if name in _LIMITS}
     budget = {

@@ -1,33 +1,57 @@
 """`slipway status`."""
 
 import sys
+from dataclasses import asdict
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 import click
 
-from slipway.cli.options import output_option, print_json, print_table, sentences, state_folder, state_option
+from slipway.cli.options import output_option, print_json, print_table, sentences
+from slipway.cli.places import Cluster, Place, place_options
+from slipway.cli.views import HEAD, age, tree
 
 
 @click.command()
-@state_option
+@place_options
 @output_option
 @sentences
-def command(state: Path | None, output: str) -> None:
-    """Show what runs: services, replicas, addresses.
+def command(place: Place, output: str) -> None:
+    """Show what runs: services, replicas, addresses; on a cluster also operator and gateways.
 
-    Exit code 0 if all is ready, 1 otherwise. The shape of `-o json` is that of status.json in
+    Exit code 0 if all is ready, 1 otherwise. The shape of `-o json` of a local run is that of status.json in
     docs/architecture.md.
     """
-    from slipway.local.following import observed
+    if isinstance(place, Cluster):
+        _on_cluster(place, output)
+        return
+    from slipway.cli.local_runs import report
 
-    report = observed(state_folder(state))
+    found = report(place)
     if output == "json":
-        print_json(report)
+        print_json(found)
     else:
-        _print(report)
-    sys.exit(0 if report["ready"] else 1)
+        _print(found)
+    sys.exit(0 if found["ready"] else 1)
+
+
+def _on_cluster(place: Cluster, output: str) -> None:
+    from slipway.cli.cluster.reading import read_state
+    from slipway.cli.cluster.sessions import on_cluster
+
+    state = on_cluster(place, read_state)
+    if output == "json":
+        print_json({**asdict(state), "ready": state.ready})
+    else:
+        click.echo(f"Cluster: {state.server}, {state.where}")
+        click.echo(f"Operator: {state.operator}")
+        click.echo(f"Gateways: {state.gateways}")
+        click.echo()
+        if state.services:
+            print_table(HEAD, tree(state.services, datetime.now(UTC)))
+        else:
+            click.echo("No services.")
+    sys.exit(0 if state.ready else 1)
 
 
 def _print(report: dict[str, Any]) -> None:
@@ -35,7 +59,7 @@ def _print(report: dict[str, Any]) -> None:
     if supervisor["pid"] is None:
         click.echo(f"Nothing runs. {supervisor['message']}".rstrip())
         return
-    about = f" since {_age(supervisor['startedAt'])}, pid {supervisor['pid']}"
+    about = f" since {age(supervisor['startedAt'])}, pid {supervisor['pid']}"
     click.echo(f"Run: {supervisor['state'].lower()}{about}")
     message = f", {gateway['message']}" if gateway["message"] else ""
     restarts = f", {gateway['restarts']} restarts" if gateway["restarts"] else ""
@@ -51,7 +75,7 @@ def _print(report: dict[str, Any]) -> None:
         for row in service["processes"]:
             name = f"  {row['name']}"
             shown = [name, "", row["revision"], row["state"], row["address"] or "-", row["restarts"]]
-            rows.append([*shown, _age(row["startedAt"]), _why(row)])
+            rows.append([*shown, age(row["startedAt"]), _why(row)])
     if rows:
         print_table(["SERVICE", "READY", "REVISION", "STATE", "ADDRESS", "RESTARTS", "AGE", "MESSAGE"], rows)
     else:
@@ -62,14 +86,3 @@ def _why(row: dict[str, Any]) -> str:
     """Reason and message on one line."""
     text = ": ".join(part for part in (row["reason"], " ".join(row["message"].split())) if part)
     return text if len(text) <= 160 else f"{text[:159]}…"
-
-
-def _age(stamp: str | None) -> str:
-    """How long ago, as kubectl writes it: 12s, 5m, 3h, 2d."""
-    if stamp is None:
-        return "-"
-    seconds = int((datetime.now(UTC) - datetime.fromisoformat(stamp)).total_seconds())
-    for size, unit in ((86400, "d"), (3600, "h"), (60, "m")):
-        if seconds >= 2 * size:
-            return f"{seconds // size}{unit}"
-    return f"{max(seconds, 0)}s"

@@ -6,13 +6,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from slipway.cli.cluster.findings import Case
+from slipway.cli.cluster.reading import allowed, operator_leases
 from slipway.cli.cluster.sessions import Session, find_service
-from slipway.kube import Kind, Obj
-from slipway.kube.errors import APIStatusError, KubeError
+from slipway.kube import Obj
+from slipway.kube.errors import KubeError
 from slipway.kube.kinds import DEPLOYMENT, ENDPOINT_SLICE, EVENT, JOB, LEASE, LLM_SERVICE, POD, PVC
 from slipway_operator import names
 from slipway_operator.pods import CONTAINER
-from slipway_operator.settings import OperatorSettings
 
 _LOGS_OF = 3
 """Pods whose logs are read."""
@@ -25,9 +25,9 @@ async def read_case(session: Session, name: str) -> Case:
     mine = f"{names.SERVICE}={name}"
     kinds = (POD, DEPLOYMENT, JOB, PVC, ENDPOINT_SLICE)
     *children, events, leases = await asyncio.gather(
-        *(_list(session, kind, namespace, mine) for kind in kinds),
-        _list(session, EVENT, namespace),
-        _list(session, LEASE, None),
+        *(allowed(session, kind, namespace, mine) for kind in kinds),
+        allowed(session, EVENT, namespace),
+        allowed(session, LEASE, None),
     )
     pods, groups, jobs, claims, slices = (each or [] for each in children)
     return Case(
@@ -39,22 +39,9 @@ async def read_case(session: Session, name: str) -> Case:
         claims=claims,
         slices=slices,
         events=events_about(service, events or [], [*pods, *groups, *jobs, *claims]),
-        leases=None if leases is None else [each for each in leases if each["metadata"]["name"] == _LEASE],
+        leases=operator_leases(leases),
         logs=await _logs(session, namespace, pods),
     )
-
-
-_LEASE = str(OperatorSettings.model_fields["lease"].default)
-
-
-async def _list(
-    session: Session, kind: Kind, namespace: str | None, selector: str | None = None
-) -> list[Obj] | None:
-    """None where it is not allowed."""
-    try:
-        return (await session.client.list(kind, namespace, selector=selector)).items
-    except APIStatusError:
-        return None
 
 
 def events_about(service: Obj, events: Sequence[Obj], children: Sequence[Obj]) -> list[Obj]:

@@ -4,6 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from slipway.cli.cluster.reading import leader
 from slipway.cli.cluster.states import condition, replica_view
 from slipway.cli.findings import Finding, last_lines
 from slipway.objects.annotations import PAUSED
@@ -13,7 +14,6 @@ Object = Mapping[str, Any]
 
 _UNSEEN_S = 10.0
 """A change that the operator has not looked at for so long is not just new."""
-_LEASE_OLD_S = 30.0
 _LEAVES_S = 120.0
 """A pod that takes longer to go does not go by itself."""
 _RECENT_S = 900.0
@@ -46,7 +46,7 @@ class Case:
     slices: Sequence[Object] = ()
     events: Sequence[Object] = ()
     """Of the service and its children."""
-    leases: Sequence[Object] | None = None
+    leases: Sequence[dict[str, Any]] | None = None
     """The operators'; None: they may not be read."""
     logs: Mapping[str, str] = field(default_factory=dict)
     """Ends of logs of containers that failed, by pod."""
@@ -84,8 +84,8 @@ def _operator(case: Case) -> Iterator[Finding]:
         yield Finding("OperatorPaused", cause, (), mend)
         return
     behind = metadata.get("generation", 0) - (case.status.get("observedGeneration") or 0)
-    leader = _leader(case)
-    if case.leases is not None and leader is None:
+    held = leader(case.leases or (), case.now)
+    if case.leases is not None and held is None:
         seen = tuple(
             f"Lease {each['metadata']['namespace']}/{each['metadata']['name']}: last renewed "
             f"{each['spec'].get('renewTime', 'never')}"
@@ -96,16 +96,8 @@ def _operator(case: Case) -> Iterator[Finding]:
                       "kubectl get pods -A -l app.kubernetes.io/component=operator")  # fmt: skip
     elif behind > 0 and case.now - _changed_at(case) > _UNSEEN_S:
         cause = f"The operator has not looked at the last change (generation {metadata['generation']})."
-        yield Finding("NotSeen", cause, (f"Lease held by {leader}",) if leader else (),
+        yield Finding("NotSeen", cause, (f"Lease held by {held['spec']['holderIdentity']}",) if held else (),
                       "kubectl logs -n slipway-system -l app.kubernetes.io/component=operator")  # fmt: skip
-
-
-def _leader(case: Case) -> str | None:
-    for lease in case.leases or ():
-        renewed = lease["spec"].get("renewTime")
-        if lease["spec"].get("holderIdentity") and renewed and case.now - seconds(renewed) < _LEASE_OLD_S:
-            return str(lease["spec"]["holderIdentity"])
-    return None
 
 
 def _changed_at(case: Case) -> float:

@@ -50,6 +50,9 @@ async def print_logs(session: Session, wanted: Wanted, follow: bool, say: Callab
     refused: list[str] = []
     for pod in pods:
         name = pod["metadata"]["name"]
+        if not _status(pod):
+            refused.append(f"{name} has not started.")
+            continue
         try:
             await _print(session, wanted, pod, f"{name}  " if len(pods) > 1 else "", False, say)
         except (InvalidError, NotFoundError) as error:
@@ -57,7 +60,7 @@ async def print_logs(session: Session, wanted: Wanted, follow: bool, say: Callab
     for text in refused:
         click.echo(text, err=True)
     if len(refused) == len(pods):
-        raise click.ClickException("There is no log yet.")
+        raise click.ClickException(f"There is no log; `slipway explain {wanted.service}` says why.")
 
 
 def _no_log(pod: str, wanted: Wanted, error: APIStatusError) -> str:

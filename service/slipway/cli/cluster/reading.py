@@ -2,13 +2,18 @@
 
 import asyncio
 import time
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from slipway.cli.cluster.sessions import Session, find_service
 from slipway.cli.cluster.states import service_views
 from slipway.cli.views import ServiceView
 from slipway.kube import Kind, Obj
-from slipway.kube.kinds import API_KEY, LLM_SERVICE, MODEL_ROUTE, OWNER, POD
+from slipway.kube.errors import APIStatusError
+from slipway.kube.kinds import API_KEY, LEASE, LLM_SERVICE, MODEL_ROUTE, OWNER, POD
 from slipway_operator import names
+from slipway_operator.pod_states import is_ready, seconds
+from slipway_operator.settings import OperatorSettings
 
 KINDS: dict[str, Kind] = {"keys": API_KEY, "routes": MODEL_ROUTE, "owners": OWNER}
 
@@ -35,3 +40,80 @@ async def read_objects(session: Session, kind: str, name: str | None) -> list[Ob
     for item in found:
         item["metadata"].pop("managedFields", None)
     return sorted(found, key=lambda item: (item["metadata"]["namespace"], item["metadata"]["name"]))
+
+
+# --- the whole ---------------------------------------------------------------------------------------
+
+LEASE_OLD_S = 30.0
+"""A Lease that was not renewed for so long is nobody's."""
+_LEASE = str(OperatorSettings.model_fields["lease"].default)
+_GATEWAYS = "app.kubernetes.io/name=slipway,app.kubernetes.io/component=gateway"
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterState:
+    """What runs on a cluster."""
+
+    server: str
+    where: str
+    operator: str
+    gateways: str
+    services: list[ServiceView]
+
+    @property
+    def ready(self) -> bool:
+        return all(service.state in ("Ready", "Stopping") for service in self.services)
+
+
+async def read_state(session: Session) -> ClusterState:
+    """Services, the operator that acts, the gateways. Raises KubeError."""
+    services, leases, gateways = await asyncio.gather(
+        read_views(session), allowed(session, LEASE, None), allowed(session, POD, None, _GATEWAYS)
+    )
+    return ClusterState(
+        server=session.client.connection.server,
+        where="all namespaces" if session.everywhere else f"namespace {session.own}",
+        operator=_operator(leases, time.time()),
+        gateways=_gateways(gateways),
+        services=services,
+    )
+
+
+async def allowed(
+    session: Session, kind: Kind, namespace: str | None, selector: str | None = None
+) -> list[Obj] | None:
+    """All objects of a kind; None where they may not be read."""
+    try:
+        return (await session.client.list(kind, namespace, selector=selector)).items
+    except APIStatusError:
+        return None
+
+
+def operator_leases(leases: Sequence[Obj] | None) -> list[Obj] | None:
+    """Those by which operators agree who acts."""
+    return None if leases is None else [each for each in leases if each["metadata"]["name"] == _LEASE]
+
+
+def leader(leases: Sequence[Obj], now: float) -> Obj | None:
+    """The Lease that an operator holds and renews; `now` is in seconds since 1970."""
+    for lease in leases:
+        renewed = lease["spec"].get("renewTime")
+        if lease["spec"].get("holderIdentity") and renewed and now - seconds(renewed) < LEASE_OLD_S:
+            return lease
+    return None
+
+
+def _operator(leases: Sequence[Obj] | None, now: float) -> str:
+    own = operator_leases(leases)
+    if own is None:
+        return "unknown, its Lease may not be read"
+    held = leader(own, now)
+    if held is None:
+        return "none acts"
+    return f"{held['spec']['holderIdentity']} in {held['metadata']['namespace']}"
+
+
+def _gateways(pods: Sequence[Obj] | None) -> str:
+    if pods is None:
+        return "unknown, their pods may not be read"
+    return f"{sum(map(is_ready, pods))} of {len(pods)} ready" if pods else "none"
