@@ -89,6 +89,8 @@ class Model:
             return None
         if self.endpoints:
             return "its engine is starting. Try again in a few seconds."
+        if self.may_start:
+            return "it has no engine now; the first request starts one."
         return "no engine runs for it. `slipway status` says why."
 
 

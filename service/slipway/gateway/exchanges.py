@@ -31,6 +31,8 @@ class Exchange:
     """The name that was asked for, once it is known to exist."""
     served: Model | None = None
     """Whose engine was asked in the end."""
+    session: str | None = None
+    """What keeps it on a revision, where there are several."""
     priority: Priority = "normal"
     batch: str | None = None
     """The batch that it belongs to."""

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from random import random
 from typing import TYPE_CHECKING, Any
 
-from slipway.gateway import errors, faults
+from slipway.gateway import errors, faults, revisions
 from slipway.gateway.accounts import Accounts
 from slipway.gateway.answering import Answering
 from slipway.gateway.auth import Key
@@ -225,7 +225,9 @@ class Serving:
             raise errors.invalid_request("`model` must be a string.", "model", "invalid_type")
         snapshot = self.catalog.snapshot
         model = snapshot.models.get(name)
-        found = (model,) if model is not None else candidates(snapshot, name, random, _session(body))
+        if model is None or model.split:
+            exchange.session = _session(body)  # Now, since an engine may not be told all of it.
+        found = (model,) if model is not None else candidates(snapshot, name, random, exchange.session)
         if not found or not key.allows(name):
             raise errors.model_not_found(name)
         exchange.model = name
@@ -286,8 +288,10 @@ class Serving:
         """
         failure: APIError | None = None
         exchange.relayed = self.clock()
+        if not models[0].ready:
+            models = _servable(models)
         for model in models:
-            if not model.ready:
+            if not model.ready and not (model.may_start and model is models[0]):
                 failure = errors.model_not_ready(model.name, str(model.why_not_ready))
                 continue
             exchange.served = model
@@ -347,12 +351,35 @@ class Serving:
 
         if model.runtime == "vllm" and "cache_salt" in route.table:
             self._part_caches(exchange, body)
-        call = Call(model.service, ready, make_head, serialise(body))
+        call = Call(model.place, ready, make_head, serialise(body))
+        if model.split:
+            self._divide(call, model, exchange.session)
+        if model.may_start:
+            self._let_wait(call, name)
         if exchange.key is not None:
             call.key = exchange.key.name
         call.priority = CLASSES.index(exchange.priority)
         call.constraint = exchange.constraint = constraint_of(body)
         return call
+
+    def _divide(self, call: Call, model: Model, session: str | None) -> None:
+        """Have one revision's endpoints take the call, as the service's traffic is shared out."""
+        name, revision = model.name, revisions.chosen(model, session, random)
+
+        def ready() -> tuple[str, ...]:
+            now = self.catalog.snapshot.models.get(name)
+            return revisions.endpoints_of(now, revision, call.tried) if now is not None else ()
+
+        call.ready, call.apart = ready, True
+
+    def _let_wait(self, call: Call, name: str) -> None:
+        """Have the call wait for a first endpoint, as long as one may come up."""
+
+        def may_start() -> bool:
+            now = self.catalog.snapshot.models.get(name)
+            return now is not None and now.may_start
+
+        call.may_start, call.patience = may_start, self.settings.cold_start_timeout
 
     def _part_caches(self, exchange: Exchange, body: Body) -> None:
         isolation, key = self.settings.isolate_prefix_cache, exchange.key
@@ -368,8 +395,16 @@ _AUDITED = frozenset((401, 403, 404))
 """Statuses of refusals that the audit log counts: who is nobody, who may not, what is not for them."""
 
 
+def _servable(models: tuple[Model, ...]) -> tuple[Model, ...]:
+    """The models that are ready; without any, the first that may come up leads the others."""
+    able = tuple(model for model in models if model.ready)
+    if able:
+        return able
+    return tuple(sorted(models, key=lambda model: not model.may_start))
+
+
 def _session(body: Body) -> str | None:
-    """What keeps the requests of a session on one target of a route."""
+    """What keeps the requests of a session on one target of a route, and on one revision."""
     for name in ("prompt_cache_key", "user", "safety_identifier"):
         value = body.get(name)
         if type(value) is str and value:
