@@ -1,7 +1,9 @@
 /** What keys and owners have in common, as fields of a form and as words: models, limits, priority, role. */
 
-import { field, select } from '../ui/blocks.js';
-import { make } from '../ui/dom.js';
+import { callJson, sentenceOf } from '../api/request.js';
+import { badge, field, select } from '../ui/blocks.js';
+import { box, confirm } from '../ui/dialogs.js';
+import { announce, make } from '../ui/dom.js';
 import { count, dollars } from '../ui/format.js';
 
 /**
@@ -35,6 +37,13 @@ export function limitsInWords(limits) {
   }
   return parts.join(', ') || 'None';
 }
+
+/**
+ * @param {string} name
+ * @param {string} role of the key or owner that it belongs to
+ */
+export const withRole = (name, role) =>
+  make('span', {}, name, role === 'admin' ? ' ' : null, role === 'admin' ? badge('warn', 'Admin') : null);
 
 /** @param {string[] | undefined} models */
 export const modelsInWords = (models) =>
@@ -120,6 +129,39 @@ function money(label, text) {
   if (!/^\s*\d+(\.\d{1,9})?\s*$/.test(text))
     throw new WrongInput(`${label} is an amount such as 12.50, or empty.`);
   return text.trim();
+}
+
+/** What went wrong with a form, in words. @param {unknown} error */
+export const fault = (error) => (error instanceof WrongInput ? error.message : sentenceOf(error));
+
+/**
+ * Makes a key or an owner, or changes one.
+ * @param {string} path of all of them
+ * @param {{name: string} | null} there
+ * @param {Record<string, unknown>} body
+ * @returns {Promise<any>} what the API answered
+ */
+export const save = (path, there, body) =>
+  there
+    ? callJson(`${path}/${encodeURIComponent(there.name)}`, { method: 'PATCH', body })
+    : callJson(path, { body });
+
+/**
+ * Deletes a key or an owner, if that is what is wanted.
+ * @param {string} path of all of them
+ * @param {string} name
+ * @param {{title: string, text: string, button: string, done: string, failed: string}} words
+ * @returns {Promise<boolean>} whether it was tried
+ */
+export async function removeAsked(path, name, { title, text, button, done, failed }) {
+  if (!(await confirm({ title, text, button }))) return false;
+  try {
+    await callJson(`${path}/${encodeURIComponent(name)}`, { method: 'DELETE' });
+    announce(done);
+  } catch (error) {
+    await box(failed, [make('p', {}, sentenceOf(error))], () => null, { button: 'Close', cancel: '' });
+  }
+  return true;
 }
 
 /** Names that stand in one line, with commas or spaces between. @param {string} text */

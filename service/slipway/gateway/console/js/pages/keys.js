@@ -1,20 +1,24 @@
 /** Keys: make, change, rotate, revoke. An admin sees everyone's, a member those of its owner. */
 
-import { callJson, sentenceOf } from '../api/request.js';
+import { callJson } from '../api/request.js';
 import { badge, button, facts, field, nothing, section, when } from '../ui/blocks.js';
 import { copyButton } from '../ui/clipboard.js';
-import { box, confirm } from '../ui/dialogs.js';
-import { announce, make } from '../ui/dom.js';
+import { box } from '../ui/dialogs.js';
+import { make } from '../ui/dom.js';
 import { paged } from '../ui/paging.js';
 import { table } from '../ui/tables.js';
 import {
+  fault,
   limitFields,
   limitsInWords,
   line,
   modelsInWords,
   names,
   priorityField,
+  removeAsked,
   roleField,
+  save,
+  withRole,
   WrongInput,
 } from './access-form.js';
 
@@ -43,14 +47,7 @@ export const page = {
             { title: 'Name', cell: ({ name }) => name },
             {
               title: 'Owner',
-              cell: ({ owner, role }) =>
-                make(
-                  'span',
-                  {},
-                  owner,
-                  role === 'admin' ? ' ' : null,
-                  role === 'admin' ? badge('warn', 'Admin') : null,
-                ),
+              cell: ({ owner, role }) => withRole(owner, role),
             },
             { title: 'State', cell: stateOf },
             { title: 'Models', cell: ({ models }) => modelsInWords(models) },
@@ -104,17 +101,14 @@ export const page = {
     /** @param {Key} key */
     const revoke = async ({ name }) => {
       const text = `Programs that use the key ${name}, or one made with it, are refused from now on. This cannot be undone.`;
-      if (!(await confirm({ title: `Revoke ${name}?`, text, button: 'Revoke' }))) return;
-      try {
-        await callJson(`v1/keys/${encodeURIComponent(name)}`, { method: 'DELETE' });
-        announce(`The key ${name} is revoked.`);
-      } catch (error) {
-        await box('The key was not revoked', [make('p', {}, sentenceOf(error))], () => null, {
-          button: 'Close',
-          cancel: '',
-        });
-      }
-      await reload();
+      const words = {
+        title: `Revoke ${name}?`,
+        text,
+        button: 'Revoke',
+        done: `The key ${name} is revoked.`,
+        failed: 'The key was not revoked',
+      };
+      if (await removeAsked('v1/keys', name, words)) await reload();
     };
 
     const hint = session.isAdmin ? 'Of every owner.' : `Of the owner ${session.me?.owner ?? 'of your key'}.`;
@@ -135,9 +129,6 @@ function stateOf({ disabled, expiresAt }) {
   if (expiresAt && Date.parse(expiresAt) <= Date.now()) return badge('bad', 'Expired');
   return badge('good', 'Active');
 }
-
-/** @param {unknown} error */
-const fault = (error) => (error instanceof WrongInput ? error.message : sentenceOf(error));
 
 /**
  * Makes a key, or changes one.
@@ -170,9 +161,7 @@ function keyForm(key, { me, isAdmin }) {
       expiresAt: expires.value ? `${expires.value}T00:00:00Z` : null,
       ...(key && { disabled: disabled.checked }),
     };
-    return key
-      ? callJson(`v1/keys/${encodeURIComponent(key.name)}`, { method: 'PATCH', body })
-      : callJson('v1/keys', { body });
+    return save('v1/keys', key, body);
   };
   return box(
     key ? `Change ${key.name}` : 'New key',

@@ -1,20 +1,22 @@
 /** Owners, for an admin: people and teams, what their keys share, and who signs in as them. */
 
-import { callJson, sentenceOf } from '../api/request.js';
-import { badge, button, field, nothing, section } from '../ui/blocks.js';
-import { box, confirm } from '../ui/dialogs.js';
-import { announce, make } from '../ui/dom.js';
+import { button, field, nothing, section } from '../ui/blocks.js';
+import { box } from '../ui/dialogs.js';
+import { make } from '../ui/dom.js';
 import { paged } from '../ui/paging.js';
 import { table } from '../ui/tables.js';
 import {
+  fault,
   limitFields,
   limitsInWords,
   line,
   modelsInWords,
   names,
   priorityField,
+  removeAsked,
   roleField,
-  WrongInput,
+  save,
+  withRole,
 } from './access-form.js';
 
 const PAGE = 100;
@@ -48,14 +50,7 @@ export const page = {
           [
             {
               title: 'Name',
-              cell: ({ name, role }) =>
-                make(
-                  'span',
-                  {},
-                  name,
-                  role === 'admin' ? ' ' : null,
-                  role === 'admin' ? badge('warn', 'Admin') : null,
-                ),
+              cell: ({ name, role }) => withRole(name, role),
             },
             { title: 'Limits of all its keys together', cell: ({ limits }) => limitsInWords(limits) },
             { title: 'Who signs in', cell: ({ subjects }) => subjects?.join(', ') || 'Nobody' },
@@ -101,17 +96,14 @@ export const page = {
  */
 async function removeOwner({ name }, reload) {
   const text = 'Its limits no longer hold, and nobody signs in as it any more. Its keys stay.';
-  if (!(await confirm({ title: `Delete ${name}?`, text, button: 'Delete' }))) return;
-  try {
-    await callJson(`v1/owners/${encodeURIComponent(name)}`, { method: 'DELETE' });
-    announce(`The owner ${name} is deleted.`);
-  } catch (error) {
-    await box('The owner was not deleted', [make('p', {}, sentenceOf(error))], () => null, {
-      button: 'Close',
-      cancel: '',
-    });
-  }
-  await reload();
+  const words = {
+    title: `Delete ${name}?`,
+    text,
+    button: 'Delete',
+    done: `The owner ${name} is deleted.`,
+    failed: 'The owner was not deleted',
+  };
+  if (await removeAsked('v1/owners', name, words)) await reload();
 }
 
 /** @param {Owner | null} owner @returns {Promise<any>} */
@@ -131,9 +123,7 @@ function ownerForm(owner) {
       subjects: names(subjects.value),
       limits: limits.read(),
     };
-    return owner
-      ? callJson(`v1/owners/${encodeURIComponent(owner.name)}`, { method: 'PATCH', body })
-      : callJson('v1/owners', { body });
+    return save('v1/owners', owner, body);
   };
   return box(
     owner ? `Change ${owner.name}` : 'New owner',
@@ -150,10 +140,6 @@ function ownerForm(owner) {
       limits.element,
     ],
     read,
-    {
-      button: owner ? 'Save' : 'Make the owner',
-      broad: true,
-      fault: (error) => (error instanceof WrongInput ? error.message : sentenceOf(error)),
-    },
+    { button: owner ? 'Save' : 'Make the owner', broad: true, fault },
   );
 }
