@@ -74,7 +74,8 @@ def fake_engine() -> Image:
 def project(target: str) -> Image:
     """A target of the project's Dockerfile, as this checkout has it."""
     name = f"localhost/slipway-{target}:{TAG}"
-    return Image(name, _key(base().key, *TARGETS[target]), lambda: _dockerfile(target, name))
+    build = _engine if target.startswith("engine-") else _dockerfile
+    return Image(name, _key(base().key, *TARGETS[target]), lambda: build(target, name))
 
 
 def named(target: str) -> Image:
@@ -196,6 +197,31 @@ def _debian(name: str) -> None:
         # As an archive: copied file by file, everything would belong to root.
         run("tar", "--create", f"--file={context / 'root.tar'}", f"--directory={root}", ".")
         _containerfile(name, 'FROM scratch\nADD root.tar /\nCMD ["python3"]\n', context)
+
+
+def _engine(target: str, name: str) -> None:
+    """Build an engine; where only the code has changed, on top of the last whole one.
+
+    To see whether a layer of packages is still right, buildah reads all 6 GB of it, which takes a minute.
+    """
+    packages = _key(base().key, *(file for file in TARGETS[target] if file not in CODE), "Dockerfile")[:12]
+    whole = f"localhost/slipway-{target}:packages-{packages}"
+    known = run("buildah", "images", "--all", "--format={{.Name}}:{{.Tag}}").split()
+    if whole in known:
+        code = f"localhost/slipway-code:{TAG}"
+        _dockerfile("code", code)
+        text = (
+            f"FROM {whole}\nUSER 0\nRUN rm -r /opt/slipway/lib/python3*/site-packages/slipway*\n"
+            f"COPY --from={code} /code /opt/slipway\nUSER 10001:10001\n"
+        )
+        with tempfile.TemporaryDirectory() as empty:
+            _containerfile(name, text, Path(empty))
+        return
+    _dockerfile(target, whole)
+    run("buildah", "tag", whole, name)
+    for old in known:
+        if old.startswith(f"localhost/slipway-{target}:packages-"):
+            run("buildah", "rmi", old)
 
 
 def _dockerfile(target: str, name: str) -> None:
