@@ -6,8 +6,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from slipway.cli.cluster.findings import Case
-from slipway.cli.cluster.reading import allowed, operator_leases
+from slipway.cli.cluster.reading import allowed
 from slipway.cli.cluster.sessions import Session, find_service
+from slipway.cli.cluster.states import operator_leases
 from slipway.kube import Obj
 from slipway.kube.errors import KubeError
 from slipway.kube.kinds import DEPLOYMENT, ENDPOINT_SLICE, EVENT, JOB, LEASE, LLM_SERVICE, POD, PVC
@@ -23,24 +24,27 @@ async def read_case(session: Session, name: str) -> Case:
     service = await find_service(session, name)
     namespace = service["metadata"]["namespace"]
     mine = f"{names.SERVICE}={name}"
-    kinds = (POD, DEPLOYMENT, JOB, PVC, ENDPOINT_SLICE)
-    *children, events, leases = await asyncio.gather(
-        *(allowed(session, kind, namespace, mine) for kind in kinds),
+    pods, groups, jobs, claims, slices, events = await asyncio.gather(
+        allowed(session, POD, namespace, mine),
+        allowed(session, DEPLOYMENT, namespace, mine),
+        allowed(session, JOB, namespace, mine),
+        allowed(session, PVC, namespace, mine),
+        allowed(session, ENDPOINT_SLICE, namespace, mine),
         allowed(session, EVENT, namespace),
-        allowed(session, LEASE, None),
     )
-    pods, groups, jobs, claims, slices = (each or [] for each in children)
+    leases = await allowed(session, LEASE, None)
+    children = [*(pods or ()), *(groups or ()), *(jobs or ()), *(claims or ())]
     return Case(
         service=service,
         now=time.time(),
-        pods=pods,
-        groups=groups,
-        jobs=jobs,
-        claims=claims,
-        slices=slices,
-        events=events_about(service, events or [], [*pods, *groups, *jobs, *claims]),
+        pods=pods or (),
+        groups=groups or (),
+        jobs=jobs or (),
+        claims=claims or (),
+        slices=slices or (),
+        events=events_about(service, events or [], children),
         leases=operator_leases(leases),
-        logs=await _logs(session, namespace, pods),
+        logs=await _logs(session, namespace, pods or ()),
     )
 
 
@@ -80,7 +84,8 @@ async def _log(session: Session, namespace: str, pod: Obj) -> str:
     """Of the container as it ended last."""
     statuses = (pod.get("status") or {}).get("containerStatuses") or ()
     over = any("terminated" in (each.get("state") or {}) for each in statuses)
-    container = next((each["name"] for each in statuses if each["name"] == CONTAINER), statuses[0]["name"])
+    containers = [each["name"] for each in statuses]
+    container = CONTAINER if CONTAINER in containers else containers[0]
     params = {"container": container, "tailLines": "20"} | ({} if over else {"previous": "true"})
     path = POD.path(namespace, pod["metadata"]["name"], "log")
     try:

@@ -4,8 +4,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from slipway.cli.cluster.reading import leader
-from slipway.cli.cluster.states import condition, replica_view
+from slipway.cli.cluster.states import condition, leader, replica_view
 from slipway.cli.findings import Finding, last_lines
 from slipway.objects.annotations import PAUSED
 from slipway_operator.pod_states import failure_in, is_ready, job_state, read_pods, seconds, trouble_of
@@ -46,7 +45,7 @@ class Case:
     slices: Sequence[Object] = ()
     events: Sequence[Object] = ()
     """Of the service and its children."""
-    leases: Sequence[dict[str, Any]] | None = None
+    leases: Sequence[Object] | None = None
     """The operators'; None: they may not be read."""
     logs: Mapping[str, str] = field(default_factory=dict)
     """Ends of logs of containers that failed, by pod."""

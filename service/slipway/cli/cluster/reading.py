@@ -6,13 +6,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from slipway.cli.cluster.sessions import Session, find_service
-from slipway.cli.cluster.states import service_views
+from slipway.cli.cluster.states import leader, operator_leases, service_views
 from slipway.cli.views import ServiceView
 from slipway.kube import Kind, Obj
 from slipway.kube.errors import APIStatusError
 from slipway.kube.kinds import API_KEY, LEASE, LLM_SERVICE, MODEL_ROUTE, OWNER, POD
 from slipway_operator import names
-from slipway_operator.pod_states import is_ready, seconds
+from slipway_operator.pod_states import is_ready
 from slipway_operator.settings import OperatorSettings
 
 KINDS: dict[str, Kind] = {"keys": API_KEY, "routes": MODEL_ROUTE, "owners": OWNER}
@@ -44,10 +44,7 @@ async def read_objects(session: Session, kind: str, name: str | None) -> list[Ob
 
 # --- the whole ---------------------------------------------------------------------------------------
 
-LEASE_OLD_S = 30.0
-"""A Lease that was not renewed for so long is nobody's."""
-_LEASE = str(OperatorSettings.model_fields["lease"].default)
-_GATEWAYS = "app.kubernetes.io/name=slipway,app.kubernetes.io/component=gateway"
+_GATEWAYS = str(OperatorSettings.model_fields["gateway_selector"].default)
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,20 +84,6 @@ async def allowed(
         return (await session.client.list(kind, namespace, selector=selector)).items
     except APIStatusError:
         return None
-
-
-def operator_leases(leases: Sequence[Obj] | None) -> list[Obj] | None:
-    """Those by which operators agree who acts."""
-    return None if leases is None else [each for each in leases if each["metadata"]["name"] == _LEASE]
-
-
-def leader(leases: Sequence[Obj], now: float) -> Obj | None:
-    """The Lease that an operator holds and renews; `now` is in seconds since 1970."""
-    for lease in leases:
-        renewed = lease["spec"].get("renewTime")
-        if lease["spec"].get("holderIdentity") and renewed and now - seconds(renewed) < LEASE_OLD_S:
-            return lease
-    return None
 
 
 def _operator(leases: Sequence[Obj] | None, now: float) -> str:

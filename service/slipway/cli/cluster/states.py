@@ -5,10 +5,14 @@ from typing import Any
 
 from slipway.cli.views import ReplicaView, RevisionView, ServiceView
 from slipway_operator import names
-from slipway_operator.pod_states import is_ready, trouble_of
-from slipway_operator.statuses import UNDER_WAY
+from slipway_operator.pod_states import is_ready, seconds, trouble_of
+from slipway_operator.settings import OperatorSettings
 
 Object = Mapping[str, Any]
+
+_LEASE = str(OperatorSettings.model_fields["lease"].default)
+_LEASE_OLD_S = 30.0
+"""A Lease that was not renewed for so long is nobody's."""
 
 
 def service_view(service: Object, pods: Iterable[Object], now: float) -> ServiceView:
@@ -86,9 +90,18 @@ def condition(item: Object, kind: str) -> Object:
     return next((each for each in conditions if each["type"] == kind), {})
 
 
-def is_rolling(service: Object) -> bool:
-    """Whether a rollout is under way."""
-    return ((service.get("status") or {}).get("rollout") or {}).get("phase") in UNDER_WAY
+def operator_leases(leases: Sequence[Object] | None) -> list[Object] | None:
+    """Those by which operators agree who acts."""
+    return None if leases is None else [each for each in leases if each["metadata"]["name"] == _LEASE]
+
+
+def leader(leases: Sequence[Object], now: float) -> Object | None:
+    """The Lease that an operator holds and renews; `now` is in seconds since 1970."""
+    for lease in leases:
+        renewed = lease["spec"].get("renewTime")
+        if lease["spec"].get("holderIdentity") and renewed and now - seconds(renewed) < _LEASE_OLD_S:
+            return lease
+    return None
 
 
 def replica_view(pod: Object, now: float) -> ReplicaView:
