@@ -418,7 +418,7 @@ class _Turn:
         whole, new = sum(old.values()), ready.get(self.state.canary or "", 0)
         weight = wants.weight
         if weight is None:
-            weight = max(wants.least_weight, 100 * new / (new + whole) if new else 0)
+            weight = 100 * new / (new + whole) if new else 0
         parts = {name: (100 - weight) * part / whole for name, part in old.items() if whole}
         if self.state.canary is not None and new:
             parts[self.state.canary] = weight

@@ -23,7 +23,6 @@ class Wants:
     """Of the stable and the new revision."""
     weight: float | None = 0
     """Percent for the new revision; None: as its share of the ready replicas."""
-    least_weight: float = 0
     need: int = 0
     """Ready replicas of the new revision that are waited for."""
     cover: int = 0
@@ -120,7 +119,7 @@ def _first(moment: Moment, new: str) -> Wants:
             message = f"{message[:-1]}, and no further one within {moment.policy.progress_deadline:g} s."
         wait = wait if wait > 0 else None
     move: Move = "complete" if seen.ready >= wanted else "stay"
-    return Wants("Progressing", reason, message, {new: wanted}, 100, 0, wanted, seen.ready, move, wait)
+    return Wants("Progressing", reason, message, {new: wanted}, 100, wanted, seen.ready, move, wait)
 
 
 def _recreate(moment: Moment, stable: str, new: str) -> Wants:
@@ -131,7 +130,7 @@ def _recreate(moment: Moment, stable: str, new: str) -> Wants:
     if not ended:
         message = f"The replicas of revision {stable} end before those of {new} start."
     move: Move = "complete" if moment.ready >= wanted else "stay"
-    return Wants("Progressing", "Rolling", message, replicas, 100, 0, wanted, moment.ready, move)
+    return Wants("Progressing", "Rolling", message, replicas, 100, wanted, moment.ready, move)
 
 
 def _blue_green(moment: Moment, stable: str, new: str) -> Wants:
@@ -141,12 +140,12 @@ def _blue_green(moment: Moment, stable: str, new: str) -> Wants:
         cover = moment.of(stable).ready
         message = f"{_ready(moment, wanted)} of revision {new}; all of them take over at once."
         if moment.paused:
-            return _paused(moment, Wants("Paused", "", message, replicas, 0, 0, 0, cover))
-        before = Wants("Progressing", "NewReplicasStarting", message, replicas, 0, 0, wanted, cover)
+            return _paused(moment, Wants("Paused", "", message, replicas, 0, 0, cover))
+        before = Wants("Progressing", "NewReplicasStarting", message, replicas, 0, wanted, cover)
         return before if moment.ready < wanted else _measured(moment, before)
     keep = max(policy.scale_down_delay, policy.drain)
     message = f"Revision {new} has the traffic; the replicas of {stable} are kept for {keep:g} s."
-    after = Wants("Promoting", "Switched", message, replicas, 100, 0, wanted, moment.ready)
+    after = Wants("Promoting", "Switched", message, replicas, 100, wanted, moment.ready)
     if moment.paused:
         return _paused(moment, after)
     over = moment.lasted >= keep and not _failing(moment)
@@ -179,7 +178,6 @@ def _canary(moment: Moment, stable: str, new: str) -> Wants:
         message,
         {stable: wanted, new: need},
         weight,
-        0,
         need,
         moment.of(stable).ready,
     )
@@ -217,12 +215,10 @@ def _rolling(moment: Moment, stable: str, new: str) -> Wants:
     surge = max(1, policy.max_surge)
     most = max(0, wanted + surge - max(old, min(old_now, wanted)))
     replicas = {stable: old, new: min(wanted, new_now if moment.paused else max(new_now, most))}
-    done = policy.strategy == "Canary"
-    least = _weight_kept(moment, new) if done else 0
     message = f"{_ready(moment, wanted)} of revision {new}."
     cover = ready + moment.of(stable).ready
-    phase: Phase = "Promoting" if done else "Progressing"
-    now = Wants(phase, "Rolling", message, replicas, None, least, wanted, cover)
+    phase: Phase = "Promoting" if policy.strategy == "Canary" else "Progressing"
+    now = Wants(phase, "Rolling", message, replicas, None, wanted, cover)
     if moment.paused:
         return _paused(moment, now)
     if not whole:
@@ -273,12 +269,6 @@ def _failing(moment: Moment) -> bool:
     if analysis is None or policy is None or moment.state.full or analysis.failures == 0:
         return False
     return moment.now - analysis.started_at < policy.interval * 6
-
-
-def _weight_kept(moment: Moment, new: str) -> float:
-    """What the new revision has reached by steps, as long as its replicas carry it."""
-    weight = dict(moment.state.traffic).get(new, 0)
-    return weight if moment.ready >= required(moment.wanted, weight) else 0
 
 
 def _ready(moment: Moment, need: int) -> str:

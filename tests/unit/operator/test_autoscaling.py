@@ -198,6 +198,15 @@ def test_the_moments_after_missing_data_do_not_shrink_on_the_gap() -> None:
     assert service.wanted == 6
 
 
+def test_a_gateway_that_answers_every_other_time_does_not_halve_the_load() -> None:
+    service = Service(replace(POLICY, scale_down_delay=0), replicas=6)
+    service.run(120, 48)
+    for _ in range(60):
+        service.tick(load(3, expected=2))
+        service.tick(load(48))
+    assert {decision.desired for decision in service.decisions} == {6}
+
+
 def test_an_idle_service_goes_to_zero_after_the_timeout_and_back_at_once() -> None:
     service = Service(TO_ZERO)
     service.run(10, 3)

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 
-from slipway_operator.analysis import AnalysisPolicy
+from slipway_operator.analysis import AnalysisPolicy, Counts, observe
 from slipway_operator.rollouts import CanaryStep, RolloutPolicy, command_of
 from slipway_operator.traffic import shares
 from unit.operator.rolling_world import Image, World, deployed
@@ -64,6 +64,7 @@ def test_a_half_started_first_deployment_keeps_serving_while_its_successor_start
     world.target = "b"
     world.run(3)
     assert world.traffic == {"a": 100}
+    assert world.state.stable == "a", "there is something to return to"
     world.run(30)
     assert world.state.stable == "b"
 
@@ -312,8 +313,9 @@ def test_a_late_rollback_keeps_the_new_replicas_until_the_old_ones_are_back() ->
     world = deployed(ROLLING, replicas=4)
     world.deploy("b", 10)
     assert world.ready("b") >= 2
+    world.images["a"] = Image(starts_in=20)
     world.command("abort")
-    for _ in range(30):
+    for _ in range(60):
         world.run(1)
         assert world.ready("a") + world.ready("b") >= 4
     assert world.wanted == {"a": 4}
@@ -329,7 +331,71 @@ def test_a_revision_that_fails_requests_gets_none_as_soon_as_another_can() -> No
     assert world.traffic == {"a": 100}
 
 
+def test_the_deadline_counts_from_the_last_replica_that_became_ready() -> None:
+    world = deployed(ROLLING, {"b": Image(starts_in=40)}, replicas=3)
+    world.deploy("b", 150)
+    assert world.outcomes == [("b", "Complete", "Complete")]
+
+
+def test_a_rolling_update_compares_before_the_last_old_replica_goes() -> None:
+    world = deployed(replace(ROLLING, analysis=ANALYSIS), replicas=1)
+    world.deploy("b", 7)
+    assert world.step.reason == "Baking"
+    assert world.traffic == {"a": 50, "b": 50}
+
+
+def test_a_bad_comparison_holds_a_step_but_not_for_ever_if_traffic_ends() -> None:
+    policy = replace(CANARY, steps=(CanaryStep(50, 10), CanaryStep(60, "manual")), analysis=ANALYSIS)
+    world = deployed(policy, {"b": Image(error_rate=1)}, replicas=1)
+    world.target = "b"
+    while world.state.analysis is None or world.state.analysis.failures == 0:
+        world.run(1)
+    world.requests = 0
+    world.run(20)
+    assert world.state.step == 0
+    world.run(20)
+    assert world.state.step == 1
+
+
+def test_counts_that_went_back_begin_the_window_anew() -> None:
+    begun = observe(ANALYSIS, None, "b", "a", {"b": Counts(500, 0), "a": Counts(500, 0)}, 0)
+    reset = observe(ANALYSIS, begun, "b", "a", {"b": Counts(10, 10), "a": Counts(900, 0)}, 10)
+    assert (reset.started_at, reset.counts["b"].requests) == (10, 10)
+    closed = observe(ANALYSIS, reset, "b", "a", {"b": Counts(50, 10), "a": Counts(1000, 0)}, 20)
+    assert (closed.failures, closed.good) == (0, True)
+
+
 # In the middle
+
+
+def test_a_service_that_grows_in_the_middle_grows_by_the_new_revision_once_that_starts() -> None:
+    world = deployed(ROLLING, replicas=2)
+    world.target = "b"
+    while not world.ready("b"):
+        world.run(1)
+    world.replicas = 6
+    for _ in range(30):
+        world.run(1)
+        assert world.wanted.get("a", 0) <= 2
+    assert world.wanted == {"b": 6}
+
+
+def test_a_lost_status_does_not_take_away_what_serves() -> None:
+    world = deployed(ROLLING)
+    world.status = {}
+    world.target = "b"
+    for _ in range(30):
+        world.run(1)
+        assert world.ready("a") + world.ready("b") >= 2
+        assert world.traffic
+    assert world.wanted == {"b": 2}
+
+
+def test_a_step_without_traffic_gets_it_all_if_nothing_else_is_ready() -> None:
+    world = deployed(replace(CANARY, steps=(CanaryStep(0, "manual"),)))
+    world.images["a"] = Image(None)
+    world.deploy("b", 6)
+    assert world.traffic == {"b": 100}
 
 
 def test_a_newer_revision_replaces_a_rollout_in_the_middle() -> None:
