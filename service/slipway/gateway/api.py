@@ -48,8 +48,12 @@ def describe(model: Model) -> dict[str, Any]:
     }
 
 
-def readiness(catalog: Catalog, *, draining: bool) -> tuple[bool, dict[str, Any]]:
-    """Whether requests can be answered, and why not. Names only; nothing about keys or addresses."""
+def readiness(catalog: Catalog, *, draining: bool, on_cluster: bool = False) -> tuple[bool, dict[str, Any]]:
+    """Whether requests can be answered, and why not. Names only; nothing about keys or addresses.
+
+    On a cluster a gateway is ready as soon as it knows the objects: one that no Service leads to could
+    neither hold requests until a first engine is up nor say why there is none.
+    """
     snapshot = catalog.snapshot
     models = [
         {"name": model.name, "ready": bool(model.ready), "reason": model.why_not_ready}
@@ -58,7 +62,9 @@ def readiness(catalog: Catalog, *, draining: bool) -> tuple[bool, dict[str, Any]
     if draining:
         reason: str | None = "the gateway is shutting down"
     elif not snapshot.loaded:
-        reason = "the state folder has not been read yet"
+        reason = "the objects have not been read yet"
+    elif on_cluster:
+        reason = None
     elif not models:
         reason = "no model is served"
     elif not any(model["ready"] for model in models):
@@ -79,6 +85,7 @@ def make_api(
     connects: Callable[[], tuple[str, ...]],
     refused: Callable[[Key | None, str, str, str], None],
     draining: Callable[[], bool],
+    on_cluster: bool,
     on_scrape: Callable[[], None],
 ) -> FastAPI:
     """The FastAPI application behind the front door."""
@@ -114,7 +121,7 @@ def make_api(
 
     @app.get("/readyz")
     async def readyz() -> JSONResponse:
-        ready, body = readiness(catalog, draining=draining())
+        ready, body = readiness(catalog, draining=draining(), on_cluster=on_cluster)
         headers = {} if ready else {"retry-after": "2", "retry-after-ms": "2000"}
         return JSONResponse(body, 200 if ready else 503, headers=headers)
 

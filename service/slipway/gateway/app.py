@@ -342,6 +342,7 @@ def make_gateway(
         connects=me_api.origins(oidc),
         refused=audit.refused,
         draining=lambda: gateway.draining,
+        on_cluster=settings.source == "kubernetes",
         on_scrape=gateway.scraped,
     )
     app: ASGIApp = FrontDoor(routes, serving, api, gateway)

@@ -1,6 +1,7 @@
 """What a caller sees: keys, models, limits, field errors, health, metrics, logs, the console."""
 
 import asyncio
+import dataclasses
 import io
 import json
 import time
@@ -302,9 +303,18 @@ async def test_readiness_tells_the_truth_about_models(start: Start, start_upstre
     assert (await gateway.call("/livez", key=None)).status == 200
 
 
-def test_a_gateway_that_has_read_nothing_is_not_ready() -> None:
-    ready, body = readiness(Catalog(), draining=False)
-    assert (ready, body["reason"]) == (False, "the state folder has not been read yet")
+@pytest.mark.parametrize("on_cluster", [False, True])
+def test_a_gateway_that_has_read_nothing_is_not_ready(on_cluster: bool) -> None:
+    ready, body = readiness(Catalog(), draining=False, on_cluster=on_cluster)
+    assert (ready, body["reason"]) == (False, "the objects have not been read yet")
+
+
+def test_on_a_cluster_a_gateway_without_a_model_is_ready_until_it_drains() -> None:
+    catalog = Catalog()
+    catalog.swap(dataclasses.replace(catalog.snapshot, loaded=True))
+    assert not readiness(catalog, draining=False)[0]
+    assert readiness(catalog, draining=False, on_cluster=True)[0]
+    assert not readiness(catalog, draining=True, on_cluster=True)[0]
 
 
 async def samples(gateway: Running) -> dict[str, float]:
