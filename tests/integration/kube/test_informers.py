@@ -47,7 +47,6 @@ class Follower:
         else:
             self.told[key] = new
 
-    @property
     def stale(self) -> bool:
         return self.informer.stale_since is not None
 
@@ -142,11 +141,11 @@ async def test_what_was_deleted_while_the_server_was_away_is_found_by_the_relist
         put(server, name, 1)
     async with following(client) as follower:
         await until(lambda: server.watching == 1)
-        assert not follower.stale
+        assert not follower.stale()
         await server.stop()
         await until(lambda: len(follower.faults) > 2)
         assert follower.values == {"a": "1", "b": "1", "c": "1"}, "the last known state stays"
-        assert follower.stale
+        assert follower.stale()
         server.remove(CONFIG_MAP, "n", "a")
         server.remove(CONFIG_MAP, "n", "b")
         put(server, "b", 2)  # Another object of the same name.
@@ -154,7 +153,7 @@ async def test_what_was_deleted_while_the_server_was_away_is_found_by_the_relist
         await server.start()
         await until(lambda: follower.values == {"b": "2", "c": "1"})
         assert follower.changes[3:] == [("1", None), ("1", None), (None, "2")]
-        await until(lambda: not follower.stale)
+        await until(lambda: not follower.stale())
         assert any(isinstance(fault, GoneError) for fault in follower.faults)
 
 

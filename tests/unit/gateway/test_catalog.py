@@ -9,8 +9,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from integration.gateway.states import State
-from slipway.gateway.catalog import Catalog, Snapshot
+from slipway.gateway.catalog import Catalog, Endpoint, Snapshot, models_of
 from slipway.gateway.statefolder import StateFolder, read_endpoints
+from slipway.objects import LLMService
 
 
 class World:
@@ -134,3 +135,37 @@ async def test_a_running_source_swaps_snapshots(world: World) -> None:
 def test_no_endpoints_file_raises_anything_but_value_errors(data: bytes) -> None:
     with suppress(ValueError):
         read_endpoints(data)
+
+
+@pytest.mark.parametrize(
+    ("traffic", "ready", "serves", "split"),
+    [
+        ({}, "a1 b1", "a1 b1", {}),
+        ({"a": 100}, "a1 b1", "a1", {}),
+        ({"a": 90, "b": 10}, "a1 a2 b1", "a1 a2 b1", {"a": 90, "b": 10}),
+        ({"a": 90, "b": 10}, "a1 a2", "a1 a2", {}),
+        ({"a": 100, "b": 0}, "a1 b1", "a1", {}),
+        ({"a": 100, "b": 0}, "b1", "b1", {}),
+        ({"a": 100}, "c1", "c1", {}),
+        ({"a": 50, "b": 50, "c": 0}, "b1 c1", "b1", {}),
+        ({"a": 50, "b": 50}, "", "", {}),
+    ],
+)
+def test_traffic_says_which_revisions_serve(
+    traffic: dict[str, int], ready: str, serves: str, split: dict[str, int]
+) -> None:
+    service = LLMService.model_validate(
+        {
+            "apiVersion": "slipway.dev/v1alpha1",
+            "kind": "LLMService",
+            "metadata": {"name": "m"},
+            "spec": {"model": {"source": "hf://org/model"}},
+            "status": {"traffic": [{"revision": name, "weight": weight} for name, weight in traffic.items()]},
+        }
+    )
+    addresses = ("a1", "a2", "b1", "c1")
+    endpoints = tuple(Endpoint(each, each in ready.split(), each[0]) for each in addresses)
+    (model,) = models_of(service, endpoints)
+    assert model.ready == tuple(serves.split())
+    assert {share.revision: share.weight for share in model.split} == split
+    assert set(model.ready) | set(model.others) == set(addresses)

@@ -261,3 +261,62 @@ async def follow(script: list[tuple[str, int]], slots: int) -> None:
             check()
     assert world.admission.waiting == 0
     assert all(world.balancer.outstanding(each) == 0 for each in "abc")
+
+
+async def test_calls_wait_for_an_endpoint_that_may_come_up_and_for_no_other() -> None:
+    world = World(wait=0.01)
+    world.ready = ()
+    coming = True
+    patient, other = world.call(), world.call()
+    patient.may_start, patient.patience = lambda: coming, 60.0
+    asked = world.ask(patient)
+    assert await world.ask(other) is None
+    world.admission.look_again()
+    await settle()
+    assert world.admission.waiting_for("s") == 1
+    world.ready = ("a",)
+    world.admission.look_again()
+    assert await asked == "a"
+    assert world.admission.waiting_for("s") == 0
+    world.ready, coming = (), True
+    second = world.call()
+    second.may_start, second.patience = patient.may_start, 60.0
+    asked = world.ask(second)
+    await settle()
+    coming = False  # Somebody has deleted the service.
+    world.admission.look_again()
+    assert await asked is None
+
+
+async def test_an_endpoint_that_does_not_come_up_in_time_is_told_apart_from_busy_ones() -> None:
+    world = World(wait=0.01)
+    world.ready = ()
+    call = world.call()
+    call.may_start, call.patience = lambda: True, 0.02
+    with pytest.raises(QueueTimeoutError) as caught:
+        await world.ask(call)
+    assert not caught.value.started
+    assert world.admission.waiting == 0
+
+
+async def test_a_full_revision_holds_back_nobody_who_waits_for_another() -> None:
+    world = World(slots=1)
+    shares: dict[str, tuple[str, ...]] = {"old": ("a",), "new": ("b",)}
+
+    def of(revision: str) -> Call:
+        call = Call("s", lambda: shares[revision], lambda address, length: b"", b"", revision)
+        call.apart = True
+        return call
+
+    first, second, third, fourth = of("new"), of("new"), of("old"), of("old")
+    assert await world.ask(first) == "b"
+    blocked = world.ask(second)
+    await settle()
+    assert await world.ask(third) == "a"
+    behind = world.ask(fourth)
+    await settle()
+    world.admission.leave(third, "a")
+    assert await behind == "a"
+    assert not blocked.done()
+    world.admission.leave(first, "b")
+    assert await blocked == "b"
