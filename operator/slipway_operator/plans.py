@@ -73,12 +73,11 @@ def plan(
 ) -> Plan:
     """The next steps for `service`, parsed from `parent`. `now` is in seconds since 1970."""
     status = parent.get("status") or {}
-    decision = autoscaling.decide(
-        autoscaling.policy_of(service.spec), observed.scaling, _signals(service, status, observed, now), now
-    )
+    pods = _pods_by_revision(observed.children, now)
+    signals = _signals(service, status, observed.measured, pods)
+    decision = autoscaling.decide(autoscaling.policy_of(service.spec), observed.scaling, signals, now)
     histories = Histories(service, status.get("history") or ())
     fetch = _fetch(service, observed, settings, parent, now)
-    pods = _pods_by_revision(observed.children, now)
     target = service.revision
     state = RolloutState.from_status(status)
     if fetch.waits and state.stable is not None:
@@ -261,16 +260,15 @@ def _all_of(children: Children, revision: str) -> list[tuple[Kind, Object]]:
 
 
 def _signals(
-    service: LLMService, status: Mapping[str, Any], observed: Observed, now: float
+    service: LLMService, status: Mapping[str, Any], measured: Measured, pods: Mapping[str, Pods]
 ) -> autoscaling.Signals:
-    pods = _pods_by_revision(observed.children, now)
     replicas = int(status.get("desiredReplicas", service.spec.replicas))
     ready = sum(each.ready for each in pods.values())
     return autoscaling.Signals(
         replicas=replicas,
         ready=ready,
         starting=max(0, replicas - ready),
-        gateways=observed.measured.gateways,
-        engines=observed.measured.engines,
-        requests_total=observed.measured.requests,
+        gateways=measured.gateways,
+        engines=measured.engines,
+        requests_total=measured.requests,
     )

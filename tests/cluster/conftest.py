@@ -93,7 +93,7 @@ def python_image(own_cluster: bool) -> str:
 
 @pytest.fixture(scope="session")
 def project_image(cluster: Path, own_cluster: bool) -> Callable[[str], str]:
-    """Build an image of the project by its target (`gateway`, `engine-cpu`), load it, and return its name.
+    """Build an image of the project by its target (`gateway`, `engine-cpu`, `fake-engine`), load it, and return its name.
 
     On somebody's own cluster, SLIPWAY_IMAGE_GATEWAY and SLIPWAY_IMAGE_ENGINE_CPU name images it can pull.
     """
@@ -107,6 +107,12 @@ def project_image(cluster: Path, own_cluster: bool) -> Callable[[str], str]:
         return command("images", target).splitlines()[-1]
 
     return image
+
+
+@pytest.fixture(scope="session")
+def fake_engine(project_image: Callable[[str], str]) -> str:
+    """The image of engines without a model; see fake_engine.py."""
+    return project_image("fake-engine")
 
 
 @pytest.fixture

@@ -1,54 +1,11 @@
 """The cluster itself: what every other test in this folder takes for granted."""
 
 from collections.abc import Callable
-from typing import Any
 
 import pytest
 
 from cluster.kubectl import Kubectl, KubectlError
-
-PORT = 8080
-SERVE = ["python3", "-u", "-m", "http.server", str(PORT), "--directory", "/usr/share/doc/python3"]
-
-
-def pod(name: str, image: str, command: list[str] = SERVE, **spec: Any) -> dict[str, Any]:
-    """A pod that Pod Security `restricted` lets in. It is ready when it answers on PORT."""
-    container = {
-        "name": "main",
-        "image": image,
-        "command": command,
-        "readinessProbe": {"httpGet": {"path": "/", "port": PORT}, "periodSeconds": 1},
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "readOnlyRootFilesystem": True,
-            "capabilities": {"drop": ["ALL"]},
-        },
-        "volumeMounts": [
-            {"name": volume["name"], "mountPath": "/data"} for volume in spec.get("volumes", [])
-        ],
-    }
-    security = {"runAsNonRoot": True, "runAsUser": 10001, "fsGroup": 10001}
-    return {
-        "apiVersion": "v1",
-        "kind": "Pod",
-        "metadata": {"name": name, "labels": {"app": name}},
-        "spec": {
-            "terminationGracePeriodSeconds": 1,
-            "securityContext": {**security, "seccompProfile": {"type": "RuntimeDefault"}},
-            "containers": [container],
-            **spec,
-        },
-    }
-
-
-def service(name: str) -> dict[str, Any]:
-    ports = [{"port": 80, "targetPort": PORT}]
-    return {
-        "apiVersion": "v1",
-        "kind": "Service",
-        "metadata": {"name": name},
-        "spec": {"selector": {"app": name}, "ports": ports},
-    }
+from cluster.pods import fetch, pod, service
 
 
 @pytest.fixture
@@ -57,22 +14,6 @@ def server(kubectl: Kubectl, namespace: str, python_image: str) -> str:
     kubectl.apply(namespace, pod("server", python_image), service("server"))
     kubectl.wait(namespace, "condition=Ready", "pod/server")
     return "server"
-
-
-def fetch(kubectl: Kubectl, namespace: str, url: str) -> str:
-    """The status that a pod gets from `url`; it asks for up to 60 s, until the Service is known."""
-    script = (
-        "import sys, time, urllib.request\n"
-        "end = time.monotonic() + 60\n"
-        "while True:\n"
-        "    try:\n"
-        "        print(urllib.request.urlopen(sys.argv[1], timeout=5).status)\n"
-        "        break\n"
-        "    except OSError:\n"
-        "        if time.monotonic() > end: raise\n"
-        "        time.sleep(0.1)\n"
-    )
-    return kubectl("exec", f"--namespace={namespace}", "server", "--", "python3", "-c", script, url).strip()
 
 
 def test_every_node_is_ready(kubectl: Kubectl) -> None:
@@ -103,7 +44,7 @@ def test_a_pod_that_may_gain_privileges_is_refused(
 def test_a_services_name_leads_a_pod_to_the_pod_behind_it_and_its_log_shows_the_request(
     kubectl: Kubectl, namespace: str, server: str
 ) -> None:
-    assert fetch(kubectl, namespace, f"http://server.{namespace}.svc.cluster.local/?by=name") == "200"
+    assert fetch(kubectl, namespace, server, f"http://server.{namespace}.svc.cluster.local/?by=name") == "200"
 
     assert "GET /?by=name" in kubectl("logs", f"--namespace={namespace}", server)
 
@@ -133,7 +74,7 @@ def test_pods_go_on_while_the_api_server_is_away_and_it_knows_them_when_it_is_ba
     kubectl: Kubectl, namespace: str, server: str, api_server: Callable[[str], object]
 ) -> None:
     uid = kubectl.get(namespace, "pod", server)["metadata"]["uid"]
-    assert fetch(kubectl, namespace, f"http://server.{namespace}/") == "200"
+    assert fetch(kubectl, namespace, server, f"http://server.{namespace}/") == "200"
     api_server("stop")
 
     with pytest.raises(KubectlError, match="refused"):
@@ -143,4 +84,4 @@ def test_pods_go_on_while_the_api_server_is_away_and_it_knows_them_when_it_is_ba
     after = kubectl.get(namespace, "pod", server)
     assert after["metadata"]["uid"] == uid
     assert after["status"]["containerStatuses"][0]["restartCount"] == 0
-    assert fetch(kubectl, namespace, f"http://server.{namespace}/") == "200"
+    assert fetch(kubectl, namespace, server, f"http://server.{namespace}/") == "200"

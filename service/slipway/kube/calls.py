@@ -71,6 +71,8 @@ class Calls:
         """Close the connections."""
         if self._session is not None:
             await self._session.close()
+            for _ in range(3):  # Sockets under TLS are closed in the loop's next rounds.
+                await asyncio.sleep(0)
             self._session = None
 
     async def answer(
