@@ -5,10 +5,10 @@ from typing import Any
 
 import pytest
 
+from integration.awaiting import until
 from integration.gateway.clients import Reply, call, chat
 from integration.gateway.conftest import StartUpstream
 from integration.gateway.processes import Process
-from integration.identity.awaiting import until
 from integration.servers import Postgres
 from integration.usage.conftest import Place, StartPlace
 

@@ -6,11 +6,11 @@ from typing import Any
 
 import pytest
 
+from integration.awaiting import until
 from integration.gateway.clients import call, chat, request
 from integration.gateway.clients import connect as connect_to
 from integration.gateway.conftest import StartUpstream
 from integration.gateway.processes import Process
-from integration.identity.awaiting import until
 from integration.identity.test_administration import ADMIN, MEMBER, make
 from integration.usage.conftest import Place, StartPlace
 

@@ -12,9 +12,9 @@ from typing import Any
 import jwt
 import pytest
 
+from integration.awaiting import until
 from integration.gateway.clients import Reply, call, chat
 from integration.gateway.conftest import StartUpstream
-from integration.identity.awaiting import until
 from integration.identity.provider import AUDIENCE, Provider
 from integration.usage.conftest import Place, StartPlace
 

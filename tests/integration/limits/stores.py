@@ -5,7 +5,6 @@ import os
 import time
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
-from typing import Any
 
 from integration.limits.properties import Clock
 from integration.redis_server import Redis
@@ -79,18 +78,6 @@ async def store_on(
     finally:
         task.cancel()
         await asyncio.gather(task, return_exceptions=True)
-
-
-async def until(condition: Callable[[], Any]) -> Any:
-    """Await a condition, plain or asynchronous; its first true value."""
-    async with asyncio.timeout(20):
-        while True:
-            value = condition()
-            if asyncio.iscoroutine(value):
-                value = await value
-            if value:
-                return value
-            await asyncio.sleep(0.01)
 
 
 async def used(store: SharedLimits, subject: Subject, limit: str) -> int:

@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
+from integration.awaiting import until
 from integration.limits.properties import KEY
-from integration.limits.stores import store_on, until, used
+from integration.limits.stores import store_on, used
 from integration.redis_server import Redis
 from integration.waiting import free_port
 from slipway.gateway.errors import APIError

@@ -10,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
+from integration.awaiting import until
 from integration.limits.properties import KEY
-from integration.limits.stores import store_on, until, used
+from integration.limits.stores import store_on, used
 from integration.limits.worker import ESTIMATE, TRUTH
 from integration.redis_server import Redis
 from slipway.gateway.limits import Rates, Subject

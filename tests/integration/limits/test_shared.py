@@ -8,9 +8,10 @@ from typing import Any
 import pytest
 from hypothesis import given, settings
 
+from integration.awaiting import until
 from integration.limits import properties
 from integration.limits.properties import KEY, Clock, Step
-from integration.limits.stores import TestStore, commands_of, store_on, until, used
+from integration.limits.stores import TestStore, commands_of, store_on, used
 from integration.redis_server import Redis
 from slipway.gateway.errors import APIError
 from slipway.gateway.limits import LimitStore, Rates, Seed, Subject

@@ -13,7 +13,12 @@ from integration.gateway.upstreams import Exchange, behave
 ROOT = Path(__file__).parents[3]
 LOCUST = ROOT / ".venvs" / "loadtest" / "bin" / "locust"
 
-pytestmark = pytest.mark.skipif(not LOCUST.exists(), reason="`make test` makes Locust's environment")
+
+@pytest.fixture(scope="module", autouse=True)
+def locust() -> None:
+    """Locust has an environment of its own."""
+    if not LOCUST.exists():
+        pytest.fail("No Locust: make its environment (make test does, or make .venvs/loadtest/.ready).")
 
 
 async def drive(

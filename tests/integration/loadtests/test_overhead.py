@@ -11,9 +11,12 @@ import pytest
 
 ROOT = Path(__file__).parents[3]
 
-pytestmark = pytest.mark.skipif(
-    not (shutil.which("cc") or shutil.which("gcc")), reason="the upstream is written in C"
-)
+
+@pytest.fixture(scope="module", autouse=True)
+def compiler() -> None:
+    """The benchmark's upstream is written in C."""
+    if not (shutil.which("cc") or shutil.which("gcc")):
+        pytest.fail("No C compiler: install one (make test-packages).")
 
 
 def run(*arguments: str) -> "subprocess.CompletedProcess[str]":

@@ -1,6 +1,5 @@
 """A real gateway process with its recorder, over scripted engines; its database read as an operator would."""
 
-import asyncio
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator, Sequence
@@ -12,6 +11,7 @@ import pytest
 from sqlalchemy import Engine, select
 
 from integration import waiting
+from integration.awaiting import until
 from integration.gateway.clients import Reply, call
 from integration.gateway.conftest import start_upstream as start_upstream  # A fixture.
 from integration.gateway.processes import Process
@@ -24,14 +24,6 @@ from slipway.gateway.storage.database import migrate, open_engine
 from slipway.gateway.usage.tables import usage_records
 
 Record = dict[str, Any]
-
-
-async def until(condition: Callable[[], Any], what: str, seconds: float = 60) -> Any:
-    """Await `condition` without holding up the scripted engines; its first true value."""
-    async with asyncio.timeout(seconds):
-        while not (value := condition()):  # noqa: ASYNC110 - what is awaited is in other processes
-            await asyncio.sleep(0.02)
-    return value
 
 
 @dataclass

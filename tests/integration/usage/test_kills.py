@@ -9,12 +9,13 @@ from pathlib import Path
 
 import pytest
 
+from integration.awaiting import until
 from integration.gateway.clients import Reply, connect, request
 from integration.gateway.conftest import StartUpstream
 from integration.gateway.processes import Process
 from integration.gateway.upstreams import Exchange, chunk, usage_chunk
 from integration.servers import Postgres
-from integration.usage.conftest import StartPlace, ask, until
+from integration.usage.conftest import StartPlace, ask
 from slipway.gateway.usage.rows import KILLED
 
 STREAMS = 50

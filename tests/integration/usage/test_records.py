@@ -2,10 +2,11 @@
 
 import signal
 
+from integration.awaiting import until
 from integration.gateway.clients import call, connect, request
 from integration.gateway.conftest import StartUpstream
 from integration.gateway.upstreams import Exchange, chunk
-from integration.usage.conftest import StartPlace, ask, until
+from integration.usage.conftest import StartPlace, ask
 
 
 async def test_a_record_says_who_asked_what_and_what_it_took(

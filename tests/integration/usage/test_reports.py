@@ -6,10 +6,11 @@ from datetime import UTC, datetime, timedelta
 import openai
 import pytest
 
+from integration.awaiting import until
 from integration.gateway.clients import Reply, call
 from integration.gateway.conftest import StartUpstream
 from integration.usage import seeds
-from integration.usage.conftest import Place, StartPlace, ask, make_place, until
+from integration.usage.conftest import Place, StartPlace, ask, make_place
 
 DAY = 86_400
 START = seeds.TODAY * DAY

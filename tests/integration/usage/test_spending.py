@@ -4,9 +4,10 @@ from datetime import UTC, datetime
 
 import pytest
 
+from integration.awaiting import until
 from integration.gateway.conftest import StartUpstream
 from integration.usage import seeds
-from integration.usage.conftest import StartPlace, ask, until
+from integration.usage.conftest import StartPlace, ask
 from slipway.gateway.limits.contract import UNLIMITED, Subject
 from slipway.gateway.storage.database import Database
 from slipway.gateway.usage.spending import Spending
