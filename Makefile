@@ -140,6 +140,7 @@ cluster-down: dev ## Stop the cluster; what was built stays in the cache.
 
 .PHONY: test-cluster
 test-cluster: cluster-packages dev ## The tests on a cluster: the one KUBECONFIG names, the running one, or their own.
+	@[ -n "$$KUBECONFIG" ] || { $(CLUSTER) programs >/dev/null; }
 	@$(DEV)/pytest -v tests/cluster $(ARGS)
 
 # --- load and speed ----------------------------------------------------------------------------
