@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from slipway.objects import LLMServiceSpec
 from slipway_operator.autoscaling import (
     Decision,
     Fixed,
@@ -16,6 +17,7 @@ from slipway_operator.autoscaling import (
     ScalingState,
     Signals,
     decide,
+    policy_of,
 )
 
 TICK = 2.0
@@ -112,6 +114,16 @@ def test_slow_starts_cause_no_second_panic_and_no_flapping() -> None:
     assert service.wanted == 5
     numbers = [decision.desired for decision in service.decisions]
     assert numbers == sorted(numbers)
+
+
+def test_replicas_that_still_start_do_not_prolong_the_panic() -> None:
+    service = Service(replace(POLICY, scale_down_delay=0), start=1000)
+    service.now += 2000
+    service.run(120, 4)
+    service.run(30, 40)
+    assert service.wanted == 5
+    service.run(140, 20)
+    assert (service.ready, service.wanted) == (1, 3)
 
 
 def test_growth_is_limited_for_each_panic_window() -> None:
@@ -402,3 +414,11 @@ def test_after_a_burst_it_comes_down_within_delay_and_windows(
         windows + policy.scale_down_delay * 1.05 + halvings * (policy.panic_window + TICK) + 4 * TICK, 0
     )
     assert service.wanted == 1
+
+
+def test_the_policy_is_what_the_spec_says() -> None:
+    model = {"source": "hf://org/name"}
+    assert policy_of(LLMServiceSpec.model_validate({"model": model, "replicas": 3})) == Fixed(3)
+    scaling = {"minReplicas": 0, "maxReplicas": 9, "target": 5, "tolerance": "0.2", "scaleDownDelay": "1m"}
+    spec = LLMServiceSpec.model_validate({"model": model, "autoscaling": scaling})
+    assert policy_of(spec) == ScalingPolicy(0, 9, 5, 0.2, 60, 6, 2, 60, 600, 10, 2)

@@ -4,8 +4,9 @@ from dataclasses import replace
 
 import pytest
 
+from slipway.objects import LLMServiceSpec
 from slipway_operator.analysis import AnalysisPolicy, Counts, observe
-from slipway_operator.rollouts import CanaryStep, RolloutPolicy, command_of
+from slipway_operator.rollouts import CanaryStep, RolloutPolicy, command_of, policy_of
 from slipway_operator.traffic import shares
 from unit.operator.rolling_world import Image, World, deployed
 
@@ -337,6 +338,17 @@ def test_the_deadline_counts_from_the_last_replica_that_became_ready() -> None:
     assert world.outcomes == [("b", "Complete", "Complete")]
 
 
+def test_a_revision_that_starts_in_part_only_is_taken_back() -> None:
+    class Stuck(World):
+        def ready(self, revision: str) -> int:
+            return min(1, super().ready(revision)) if revision == "b" else super().ready(revision)
+
+    world = Stuck(ROLLING, {"a": Image(), "b": Image()}, replicas=3).run(10)
+    world.deploy("b", 80)
+    assert world.outcomes[-1] == ("b", "RolledBack", "ProgressDeadlineExceeded")
+    assert "1 of 3 replicas were ready, and no further one within 60 s" in world.step.message
+
+
 def test_a_rolling_update_compares_before_the_last_old_replica_goes() -> None:
     world = deployed(replace(ROLLING, analysis=ANALYSIS), replicas=1)
     world.deploy("b", 7)
@@ -381,10 +393,12 @@ def test_a_service_that_grows_in_the_middle_grows_by_the_new_revision_once_that_
 
 
 def test_a_lost_status_does_not_take_away_what_serves() -> None:
-    world = deployed(ROLLING)
+    world = deployed(ROLLING, {"b": Image(starts_in=20)})
     world.status = {}
     world.target = "b"
-    for _ in range(30):
+    for second in range(60):
+        if second == 10:
+            world.lose("b")
         world.run(1)
         assert world.ready("a") + world.ready("b") >= 2
         assert world.traffic
@@ -587,3 +601,25 @@ def test_shares_are_whole_and_leave_nobody_out() -> None:
     assert shares({"a": 1, "b": 1, "c": 1}) == {"a": 34, "b": 33, "c": 33}
     assert shares({"a": 999, "b": 1}) == {"a": 99, "b": 1}
     assert shares({"a": 0}) == {}
+
+
+def test_the_policy_is_what_the_spec_says() -> None:
+    spec = LLMServiceSpec.model_validate(
+        {
+            "model": {"source": "hf://org/name"},
+            "rollout": {
+                "strategy": "Canary",
+                "steps": [{"weight": 5}, {"weight": 10, "pause": "5m"}, {"weight": 50, "pause": "manual"}],
+                "analysis": {"interval": "20s", "maxErrorRate": "0.1", "maxLatencyFactor": "2"},
+                "progressDeadline": "10m",
+                "maxSurge": 2,
+            },
+        }
+    )
+    assert policy_of(spec) == RolloutPolicy(
+        "Canary",
+        (CanaryStep(5), CanaryStep(10, 300), CanaryStep(50, "manual")),
+        AnalysisPolicy(20, 20, 0.1, 2, 2),
+        600,
+        2,
+    )
