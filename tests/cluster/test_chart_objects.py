@@ -94,7 +94,7 @@ def test_an_upgrade_keeps_what_was_made_once_and_replaces_only_what_changed(
         return {item["metadata"]["name"]: item["metadata"]["generation"] for item in found}
 
     made, began = secrets(), generations()
-    key = base64.b64decode(made[f"{release}-slipway-main-engine-key"]["engine-key"])
+    key = base64.b64decode(made[f"{release}-slipway-engine-key"]["engine-key"])
     assert len(key) >= 32
     assert len(made) == 2
     assert set(began.values()) == {1}

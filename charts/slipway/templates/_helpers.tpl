@@ -71,9 +71,9 @@ helm.sh/chart: {{ printf "%s-%s" $root.Chart.Name $root.Chart.Version | replace 
 {{- end -}}
 {{- end -}}
 
-{{/* The Secret with the engines' key. The operator copies the key into Secrets of another name. */}}
+{{/* The Secret with the engines' key. The operator copies it, under this name, to where engines run. */}}
 {{- define "slipway.engineKeySecret" -}}
-{{- default (printf "%s-main-engine-key" (include "slipway.fullname" .)) .Values.engineKey.existingSecret.name -}}
+{{- default (printf "%s-engine-key" (include "slipway.fullname" .)) .Values.engineKey.existingSecret.name -}}
 {{- end -}}
 
 {{- define "slipway.redisSecret" -}}

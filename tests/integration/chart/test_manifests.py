@@ -31,11 +31,11 @@ def test_kustomize_makes_what_helm_installs(helm: Helm) -> None:
     assert "helm.sh" not in done.stdout
     for name, pod in pods(built):
         key = [each["secret"]["secretName"] for each in pod["volumes"] if "secret" in each]
-        assert key == ["slipway-main-engine-key"], name
+        assert key == ["slipway-engine-key"], name
     for deployment in of_kind(built, "Deployment"):
         same = named(rendered, "Deployment", deployment["metadata"]["name"])
         assert container(deployment)["env"] == container(same)["env"]
 
 
 def test_the_readme_tells_of_the_secret_that_is_missing() -> None:
-    assert "create secret generic slipway-main-engine-key" in (ROOT / "k8s/README.md").read_text()
+    assert "create secret generic slipway-engine-key" in (ROOT / "k8s/README.md").read_text()

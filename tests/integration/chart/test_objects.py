@@ -255,34 +255,34 @@ def test_who_may_edit_a_namespace_makes_no_keys(helm: Helm) -> None:
 
 
 @pytest.mark.parametrize(
-    ("values", "secret", "key"),
-    [
-        ("engines.device=cpu", "slipway-main-engine-key", "engine-key"),
-        ("engineKey.existingSecret.name=mine,engineKey.existingSecret.key=k", "mine", "k"),
-    ],
+    ("values", "secret"),
+    [("engines.device=cpu", "slipway-engine-key"), ("engineKey.existingSecret.name=mine", "mine")],
 )
 def test_gateway_and_operator_read_the_engines_key_where_they_look_for_it(
-    helm: Helm, values: str, secret: str, key: str
+    helm: Helm, values: str, secret: str
 ) -> None:
     rendered = helm.render("--set", values)
-    made = {each["metadata"]["name"]: each["data"] for each in of_kind(rendered, "Secret")}
-    assert made == {} if secret == "mine" else key in made[secret]
+    made = {each["metadata"]["name"]: set(each["data"]) for each in of_kind(rendered, "Secret")}
+    assert made == ({} if secret == "mine" else {secret: {"engine-key"}})
     for component in ("gateway", "operator"):
         deployment = named(rendered, "Deployment", f"slipway-{component}")
         [mount] = [each for each in container(deployment)["volumeMounts"] if each["name"] == "engine-key"]
         [volume] = [each for each in pod_of(deployment)["volumes"] if each["name"] == "engine-key"]
         assert volume["secret"]["secretName"] == secret
         [item] = volume["secret"]["items"]
-        assert item["key"] == key
+        assert item["key"] == "engine-key"
         file = environment(container(deployment))[f"SLIPWAY_{component.upper()}_ENGINE_KEY_FILE"]
         assert file == f"{mount['mountPath']}/{item['path']}"
 
 
-def test_the_charts_secret_is_not_one_that_the_operator_writes(helm: Helm) -> None:
-    from slipway_operator.settings import OperatorSettings
-
-    names = {each["metadata"]["name"] for each in of_kind(helm.render(), "Secret")}
-    assert OperatorSettings.model_fields["engine_key_secret"].default not in names
+@pytest.mark.parametrize("name", ["", "mine"])
+def test_the_operator_copies_the_key_under_the_name_that_it_has_here(helm: Helm, name: str) -> None:
+    """In its own namespace it makes no copy: engines there read the chart's Secret."""
+    rendered = helm.render("--set", f"engineKey.existingSecret.name={name}", release="prod")
+    operator = named(rendered, "Deployment", "prod-slipway-operator")
+    [volume] = [each for each in pod_of(operator)["volumes"] if each["name"] == "engine-key"]
+    copied = environment(container(operator))["SLIPWAY_OPERATOR_ENGINE_KEY_SECRET"]
+    assert copied == volume["secret"]["secretName"] == (name or "prod-slipway-engine-key")
 
 
 def test_nothing_secret_is_written_into_a_deployment(helm: Helm) -> None:
