@@ -25,7 +25,7 @@ from slipway.gateway.catalog import (
 from slipway.gateway.lastgood import LastGood
 from slipway.kube import Client, Informer, Kind, Obj
 from slipway.kube.config import Connection
-from slipway.kube.errors import KubeError
+from slipway.kube.errors import GoneError, KubeError
 from slipway.kube.kinds import API_KEY, ENDPOINT_SLICE, LLM_SERVICE, MODEL_ROUTE, OWNER
 from slipway.objects import APIKey, LLMService, ModelRoute, Owner
 
@@ -92,6 +92,8 @@ class KubernetesSource:
 
         def fault(error: KubeError) -> None:
             nonlocal told
+            if isinstance(error, GoneError):
+                return  # Everything is listed anew at once; that is no news.
             sentence = f"{kind.plural}: {error}"
             if sentence != told:
                 told = sentence
@@ -237,6 +239,9 @@ def _may_start(service: LLMService, endpoints: tuple[Endpoint, ...]) -> bool:
         return True  # Those who wait are what starts the first.
     if scaling is None and service.spec.replicas == 0:
         return False
-    if any(each.type == "Degraded" and each.status == "True" for each in service.status.conditions):
+    holds = {each.type for each in service.status.conditions if each.status == "True"}
+    if "Degraded" in holds:
         return False
-    return service.spec.rollout.strategy == "Recreate" or any(not each.ready for each in endpoints)
+    if service.spec.rollout.strategy == "Recreate" or "Progressing" in holds:
+        return True
+    return any(not each.ready for each in endpoints)

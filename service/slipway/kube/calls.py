@@ -193,7 +193,7 @@ class Calls:
                 self.counts[verb, resource, 0] += 1
             sent = not isinstance(error, aiohttp.ClientConnectorError)
             kind = UnreachableError if sent else _NotConnectedError
-            raise kind(f"{connection.server}: {str(error) or type(error).__name__}") from error
+            raise kind(f"{connection.server}: {_said(error)}") from error
 
     def _open(self) -> "aiohttp.ClientSession":
         if self._session is None:
@@ -229,7 +229,18 @@ async def _pieces(answer: "aiohttp.ClientResponse") -> AsyncIterator[bytes]:
         async for piece in answer.content.iter_any():
             yield piece
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
-        raise UnreachableError(f"the answer was cut off: {str(error) or type(error).__name__}") from error
+        raise UnreachableError(f"the answer was cut off: {_said(error)}") from error
+
+
+def _said(error: Exception) -> str:
+    """What aiohttp says of a fault, without its objects in the middle."""
+    import aiohttp
+
+    if isinstance(error, aiohttp.ClientConnectorCertificateError):
+        return f"its certificate is not accepted: {error.certificate_error}"
+    if isinstance(error, aiohttp.ClientConnectorError):
+        return f"cannot be connected to: {error.os_error.strerror or error.os_error}"
+    return str(error) or type(error).__name__
 
 
 def _socket(info: "aiohttp.AddrInfoType") -> socket.socket:
