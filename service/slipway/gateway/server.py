@@ -12,8 +12,8 @@ from types import FrameType
 
 import uvicorn
 
-from slipway.gateway.app import Gateway
 from slipway.gateway.connections import protocol_class
+from slipway.gateway.lifespan import Gateway
 from slipway.gateway.logs import StandardLogging
 from slipway.gateway.settings import GatewaySettings
 

@@ -15,8 +15,9 @@ import uvicorn
 from integration.gateway.clients import Reply, call
 from integration.gateway.states import State
 from integration.gateway.upstreams import Script, Upstream, behave
-from slipway.gateway.app import Gateway, make_gateway
+from slipway.gateway.app import make_gateway
 from slipway.gateway.connections import protocol_class
+from slipway.gateway.lifespan import Gateway
 from slipway.gateway.logs import JSONLog
 from slipway.gateway.settings import GatewaySettings
 
