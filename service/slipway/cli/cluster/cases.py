@@ -24,8 +24,9 @@ async def read_case(session: Session, name: str) -> Case:
     service = await find_service(session, name)
     namespace = service["metadata"]["namespace"]
     mine = f"{names.SERVICE}={name}"
-    pods, groups, jobs, claims, slices, events = await asyncio.gather(
+    engines, fetching, groups, jobs, claims, slices, events = await asyncio.gather(
         allowed(session, POD, namespace, mine),
+        allowed(session, POD, namespace, f"{names.FETCH_OF}={name}"),
         allowed(session, DEPLOYMENT, namespace, mine),
         allowed(session, JOB, namespace, mine),
         allowed(session, PVC, namespace, mine),
@@ -33,18 +34,19 @@ async def read_case(session: Session, name: str) -> Case:
         allowed(session, EVENT, namespace),
     )
     leases = await allowed(session, LEASE, None)
-    children = [*(pods or ()), *(groups or ()), *(jobs or ()), *(claims or ())]
+    pods = [*(engines or ()), *(fetching or ())]
+    children = [*pods, *(groups or ()), *(jobs or ()), *(claims or ())]
     return Case(
         service=service,
         now=time.time(),
-        pods=pods or (),
+        pods=pods,
         groups=groups or (),
         jobs=jobs or (),
         claims=claims or (),
         slices=slices or (),
         events=events_about(service, events or [], children),
         leases=operator_leases(leases),
-        logs=await _logs(session, namespace, pods or ()),
+        logs=await _logs(session, namespace, pods),
     )
 
 

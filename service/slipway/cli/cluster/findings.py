@@ -13,6 +13,8 @@ Object = Mapping[str, Any]
 
 _UNSEEN_S = 10.0
 """A change that the operator has not looked at for so long is not just new."""
+_BINDS_S = 60.0
+"""A volume that is not there after so long needs a person."""
 _LEAVES_S = 120.0
 """A pod that takes longer to go does not go by itself."""
 _RECENT_S = 900.0
@@ -20,6 +22,8 @@ _RECENT_S = 900.0
 _MOST_EVENTS = 3
 _EDIT = "kubectl edit llm/{name} -n {namespace}"
 _NEXT = {
+    "Starting": "slipway rollout status {name} -n {namespace}",
+    "Fetching": "slipway rollout status {name} -n {namespace}",
     "Unschedulable": "kubectl describe nodes",
     "QuotaExceeded": "kubectl describe resourcequota -n {namespace}",
     "PodSecurityViolated": "kubectl get namespace {namespace} --show-labels",
@@ -29,6 +33,8 @@ _NEXT = {
     "PodsRefused": "slipway describe {name} -n {namespace}",
 }
 """By reason; most others are mended in the object itself."""
+_PASSING = ("Aborted", "ErrorRate", "Latency", "ProgressDeadlineExceeded")
+"""Reasons of a rollback that may not be met again with the same spec."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,7 +123,8 @@ def _cache(case: Case) -> Iterator[Finding]:
     for claim in case.claims:
         phase = (claim.get("status") or {}).get("phase")
         told = _told(case, "PersistentVolumeClaim", claim["metadata"]["name"])
-        if phase != "Bound" and told:
+        late = case.now - seconds(claim["metadata"]["creationTimestamp"]) > _BINDS_S
+        if phase != "Bound" and (told or late):
             name, wanted = claim["metadata"]["name"], claim["spec"].get("storageClassName", "the default")
             yield Finding(
                 "CacheNotBound",
@@ -230,8 +237,9 @@ def _rollout(case: Case) -> Iterator[Finding]:
     rollout = case.status.get("rollout") or {}
     phase, message = rollout.get("phase"), rollout.get("message", "")
     if phase == "RolledBack":
-        yield Finding(rollout.get("reason") or "RolledBack", message, _history(case),
-                      case.command("slipway rollout retry {name} -n {namespace}"))  # fmt: skip
+        reason = rollout.get("reason") or "RolledBack"
+        again = case.command("slipway rollout retry {name} -n {namespace}")
+        yield Finding(reason, message, _serves(case), again if reason in _PASSING else case.next(reason))
     elif phase == "Paused":
         by_spec = ((case.service["spec"].get("rollout") or {}).get("paused")) is True
         verb = "resume" if rollout.get("paused") else "promote"
@@ -242,7 +250,7 @@ def _rollout(case: Case) -> Iterator[Finding]:
         yield Finding("Undone", cause, (), case.next(""))
 
 
-def _history(case: Case) -> tuple[str, ...]:
+def _serves(case: Case) -> tuple[str, ...]:
     stable = case.status.get("stableRevision")
     return (f"Revision {stable} serves.",) if stable else ()
 

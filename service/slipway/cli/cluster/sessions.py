@@ -93,7 +93,8 @@ def sentence(error: KubeError) -> str:
     if isinstance(error, ConfigError):
         return f"No cluster to talk to: {said}. Set KUBECONFIG, or give --context; --state means a local run."
     if isinstance(error, UnreachableError):
-        return f"The API server cannot be reached ({said}). Is the cluster up, and is this the right context?"
+        why = getattr(error.__cause__, "strerror", None) or said
+        return f"The API server cannot be reached ({why}). Is the cluster up, and is this the right context?"
     if isinstance(error, UnauthorizedError):
         return "The API server does not know who asks: sign in again, or choose another --context."
     if isinstance(error, ForbiddenError):

@@ -75,6 +75,8 @@ def service_state(service: Object) -> tuple[str, str, str]:
         return "Degraded" if serves else "Failed", *_why(degraded)
     if progressing.get("status") == "True":
         return "Progressing", *_why(progressing if serves else ready)
+    if ready.get("reason") == "NoReplicas":
+        return "Ready", "NoReplicas", ""
     if ready.get("status") != "True":
         return "Progressing", *_why(ready)
     return "Ready", str(ready.get("reason", "")), ""
