@@ -25,14 +25,14 @@ class Helm:
     program: Path
     kubeconfig: Path | None = None
 
-    def __call__(self, *arguments: str | Path, seconds: float = 120) -> str:
+    def __call__(self, *arguments: str | Path, input: str | None = None, seconds: float = 300) -> str:
         """What Helm prints. Raises HelmError where it fails."""
         command = [str(self.program), *map(str, arguments)]
         if self.kubeconfig is not None:
             command.append(f"--kubeconfig={self.kubeconfig}")
-        done = subprocess.run(command, capture_output=True, text=True, timeout=seconds)
+        done = subprocess.run(command, input=input, capture_output=True, text=True, timeout=seconds)
         if done.returncode:
-            raise HelmError(done.stdout + done.stderr)
+            raise HelmError(f"helm {' '.join(command[1:])}: {done.stdout}{done.stderr}")
         return done.stdout
 
     def render(

@@ -1,22 +1,15 @@
 """Slipway on a cluster, installed with the real Helm from the chart of this checkout."""
 
 import json
-import subprocess
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
+from cluster.helm import CHART, Helm
 from cluster.kubectl import Kubectl, KubectlError
-from cluster.places import CHECKOUT
 
-CHART = CHECKOUT / "charts" / "slipway"
 RELEASE = "slipway"
-
-
-class HelmError(Exception):
-    """Helm ended with an error. The message is what it printed."""
 
 
 @dataclass(frozen=True)
@@ -24,20 +17,13 @@ class Installation:
     """A release of the chart in a namespace."""
 
     kubectl: Kubectl
-    helm: Path
+    helm: Helm
     namespace: str
     values: Mapping[str, Any]
 
     def run(self, *arguments: str, input: str | None = None, seconds: float = 300) -> str:
         """Run Helm. Raises HelmError."""
-        command = [
-            str(self.helm), *arguments, f"--namespace={self.namespace}",
-            f"--kubeconfig={self.kubectl.kubeconfig}",
-        ]  # fmt: skip
-        done = subprocess.run(command, input=input, capture_output=True, text=True, timeout=seconds)
-        if done.returncode:
-            raise HelmError(f"helm {' '.join(arguments)}: {done.stderr.strip()}")
-        return done.stdout
+        return self.helm(*arguments, f"--namespace={self.namespace}", input=input, seconds=seconds)
 
     def install(self, **more: Any) -> str:
         """Install or upgrade, `more` values over the installation's own; waits until all of it is ready."""
@@ -64,6 +50,12 @@ def _over(base: Mapping[str, Any], more: Mapping[str, Any]) -> dict[str, Any]:
         else:
             merged[name] = value
     return merged
+
+
+def image(name: str) -> dict[str, str]:
+    """An image's name as the chart's values have it."""
+    repository, _, tag = name.rpartition(":")
+    return {"repository": repository, "tag": tag}
 
 
 def service(name: str, *args: str, **spec: Any) -> dict[str, Any]:

@@ -4,7 +4,8 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from cluster.installation import Installation, key
+from cluster.helm import Helm
+from cluster.installation import Installation, image, key
 from cluster.kubectl import Kubectl
 from cluster.programs import programs
 
@@ -16,7 +17,7 @@ def slipway(
     kubectl: Kubectl, project_image: Callable[[str], str], fake_engine: str
 ) -> Iterator[Installation]:
     """The chart's release with two gateways, two operators, and the fake engine for every model."""
-    helm = programs() / "helm"
+    helm = Helm(programs() / "helm", kubectl.kubeconfig)
     gateway = project_image("gateway")
     small = {"requests": {"cpu": "10m", "memory": "128Mi"}}
     values = {
@@ -34,12 +35,6 @@ def slipway(
         installation.uninstall()
     finally:
         kubectl("delete", "namespace", NAMESPACE, "--timeout=120s")
-
-
-def image(name: str) -> dict[str, str]:
-    """An image's name as the chart's values have it."""
-    repository, _, tag = name.rpartition(":")
-    return {"repository": repository, "tag": tag}
 
 
 @pytest.fixture
