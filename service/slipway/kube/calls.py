@@ -145,7 +145,12 @@ class Calls:
     ) -> AsyncIterator[AsyncIterator[bytes]]:
         """The lines of an answer as they come, in one attempt, for at most `seconds` (None: no end)."""
         async with self._attempt(verb, resource, "GET", path, params, None, {}, seconds) as answer:
-            yield lines(_pieces(answer), _LONGEST_LINE)
+            try:
+                yield lines(_pieces(answer), _LONGEST_LINE)
+            finally:
+                # An end that TLS says goodbye in would outlive the client by up to half a minute.
+                if answer.connection is not None and answer.connection.transport is not None:
+                    answer.connection.transport.abort()
 
     @asynccontextmanager
     async def _attempt(
