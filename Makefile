@@ -21,7 +21,7 @@ SOURCES := pyproject.toml service/slipway/__init__.py
 
 .PHONY: help
 help: ## List the targets.
-	@awk -F':.*## ' '/^[a-z][a-z0-9-]*:.*## /{printf "  make %-14s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F':.*## ' '/^[a-z][a-z0-9-]*:.*## /{printf "  make %-16s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 # --- environments ----------------------------------------------------------------------------
 
