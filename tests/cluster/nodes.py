@@ -11,7 +11,6 @@ from cluster.places import DNS_SERVICE, DOMAIN, NAME, POD_NETWORK, STATE, Node
 from cluster.processes import ClusterError, enter, run, start, stop, wait
 
 CNI_PROGRAMS = "/usr/lib/cni"
-GIB = 1024**3
 
 
 def start_containerd(node: Node, programs: Path, pause: str) -> None:

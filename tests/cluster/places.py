@@ -6,7 +6,6 @@ they meet no network that the machine has.
 
 import os
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 
 CHECKOUT = Path(__file__).parents[2]
@@ -51,7 +50,7 @@ class Node:
         """The subnet of its pods."""
         return f"198.18.{128 + self.number}.0/24"
 
-    @cached_property
+    @property
     def folder(self) -> Path:
         return STATE / self.name
 
