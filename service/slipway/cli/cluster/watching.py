@@ -71,7 +71,9 @@ class Following:
     async def wait(self, seconds: float) -> None:
         """Return after a change, or after so many seconds."""
         try:
-            await asyncio.wait_for(self.changed.wait(), seconds)
+            # Not wait_for: before Python 3.12 it loses a Ctrl-C that comes together with a change.
+            async with asyncio.timeout(seconds):
+                await self.changed.wait()
         except TimeoutError:
             return
         self.changed.clear()
