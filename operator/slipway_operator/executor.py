@@ -46,8 +46,8 @@ class ForeignError(Exception):
 
     def __init__(self, kind: str, name: str) -> None:
         super().__init__(
-            f"A {kind} named {name} is there that the operator has not made. It is left alone: rename or delete "
-            "it, or give this object another name."
+            f"A {kind} named {name} is there that the operator has not made. It is left alone: rename or "
+            "delete it, or give this object another name."
         )
 
 

@@ -188,6 +188,9 @@ class Operator:
 
     async def act(self) -> None:
         """Look after everything until cancelled. Only who leads may call it."""
+        for kind in (LLM_SERVICE, API_KEY):
+            for item in self.world.all(kind):
+                self.queue.add((kind, key_of(item)))
         async with asyncio.TaskGroup() as group:
             group.create_task(self.measuring.run())
             for _ in range(self.settings.workers):
@@ -200,6 +203,9 @@ class Operator:
             started = self.now()
             try:
                 again_after = await asyncio.wait_for(self._look_after(kind, key), _ATTEMPT)
+            except asyncio.CancelledError:
+                self.queue.done(item)
+                raise
             except ConflictError as error:
                 # Something has changed meanwhile: no failure, and the change itself comes up as well.
                 self.log.write("info", "conflict", str(error), kind=kind.kind, object="/".join(key))

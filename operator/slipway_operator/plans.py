@@ -78,21 +78,19 @@ def plan(
     decision = autoscaling.decide(autoscaling.policy_of(service.spec), observed.scaling, signals, now)
     histories = Histories(service, status.get("history") or ())
     fetch = _fetch(service, observed, settings, parent, now)
-    target = service.revision
     state = RolloutState.from_status(status)
-    if fetch.waits and state.stable is not None:
-        target = state.stable  # The new revision begins when its model is there.
     step = None
     if not (fetch.waits and state.stable is None):
         step = rollouts.advance(
             rollouts.policy_of(service.spec),
             state,
             rollouts.Observed(
-                target=target,
+                target=service.revision,
                 replicas=decision.desired,
                 revisions=_revisions(observed, pods, service.revision, fetch),
                 command=rollouts.command_of(parent["metadata"].get("annotations", {}).get(ROLLOUT_COMMAND)),
                 history=histories.deployed,
+                held=fetch.waits,
             ),
             now,
         )

@@ -21,8 +21,8 @@ _SILENT = 300.0
 """Seconds without a sign of the API server after which an operator is not ready."""
 
 
-async def serve(settings: OperatorSettings, client: Client, log: Log) -> int:
-    """Run until SIGTERM, or until another operator leads; the exit code."""
+async def serve(settings: OperatorSettings, client: Client, log: Log) -> None:
+    """Run until SIGTERM."""
     metrics = Metrics()
     operator = Operator(client, settings, log, metrics, time.time)
     election = Election(
@@ -53,8 +53,8 @@ async def serve(settings: OperatorSettings, client: Client, log: Log) -> int:
         await asyncio.wait((stopping, living), return_when=asyncio.FIRST_COMPLETED)
         if stopping.done():
             log.write("info", "stopping", "Asked to stop")
-            return 0
-        return living.result()
+        else:
+            living.result()
     finally:
         for task in (living, stopping):
             task.cancel()
@@ -65,19 +65,20 @@ async def serve(settings: OperatorSettings, client: Client, log: Log) -> int:
         await client.close()
 
 
-async def _live(operator: Operator, election: Election, log: Log) -> int:
+async def _live(operator: Operator, election: Election, log: Log) -> None:
+    """Watch all the time, act while leading; a lead that was lost may be won again."""
     async with asyncio.TaskGroup() as group:
-        watching = group.create_task(operator.watch())
+        group.create_task(operator.watch())
         await operator.synced()
-        log.write("info", "synced", "The cluster's state is known; waiting for the lead")
-        await election.win()
-        log.write("info", "leading", f"{election.identity} acts")
-        acting = group.create_task(operator.act())
-        await election.hold()
-        log.write("error", "lost", "The lead was lost: ending, so that two never act")
-        acting.cancel()
-        watching.cancel()
-    return 1
+        while True:
+            log.write("info", "waiting", "The cluster's state is known; waiting for the lead")
+            await election.win()
+            log.write("info", "leading", f"{election.identity} acts")
+            acting = group.create_task(operator.act())
+            await election.hold()
+            acting.cancel()
+            await asyncio.wait((acting,))
+            log.write("warning", "lost", "The lead was lost: nothing is written any more")
 
 
 def _refresh(metrics: Metrics, operator: Operator, election: Election) -> None:
@@ -101,16 +102,15 @@ def _why_not_ready(operator: Operator) -> str:
     return f"the API server was last heard of {silent:.0f} s ago" if silent > _SILENT else ""
 
 
-def main() -> int:
-    """Run the operator of this process's environment; the exit code."""
+def main() -> None:
+    """Run the operator of this process's environment."""
     settings = OperatorSettings()
     if not settings.identity:
         identity = f"{socket.gethostname()}_{os.getpid()}"
         settings = settings.model_copy(update={"identity": identity})
     log = Log(sys.stderr)
 
-    async def run() -> int:
-        client = Client(load(os.environ), manager=MANAGER)
-        return await serve(settings, client, log)
+    async def run() -> None:
+        await serve(settings, Client(load(os.environ), manager=MANAGER), log)
 
-    return asyncio.run(run())
+    asyncio.run(run())

@@ -179,13 +179,20 @@ def _events(story: Story, status: Mapping[str, Any]) -> tuple[Event, ...]:
                 "Normal" if now["status"] == "True" or now["reason"] in _CALM else "Warning"
             )
             events.append(Event(kind, now["reason"], now["message"]))
-        elif now["type"] == "Degraded" and bad and now["reason"] != _reason(status, "Ready"):
+        elif now["type"] == "Degraded" and bad and not _told_already(story, status):
             events.append(Event("Warning", now["reason"], now["message"]))
     was = story.before.get("desiredReplicas")
     if was is not None and was != story.decision.desired:
         text = f"From {was} to {story.decision.desired} replicas: {story.decision.message}"
         events.append(Event("Normal", "Scaled", text))
     return tuple(events)
+
+
+def _told_already(story: Story, status: Mapping[str, Any]) -> bool:
+    """The rollout's own event tells of a rollback, and that of Ready of what keeps pods from it."""
+    if story.step is not None and story.step.state.phase == "RolledBack":
+        return True
+    return _reason(status, "Degraded") == _reason(status, "Ready")
 
 
 _CALM = ("Starting", "Fetching", "NoReplicas")

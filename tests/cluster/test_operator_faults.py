@@ -103,8 +103,18 @@ async def turned(running: Running, kind: str) -> None:
         await asyncio.sleep(0.05)
 
 
-OBJECTS = (service("m", "--say=one"), key("k"))
-CHANGED = service("m", "--say=two")
+QUICK = {"analysis": {"interval": "1s", "failureLimit": 1}}
+AT_ONCE = {"spec": {"terminationGracePeriodSeconds": 1}}
+"""Nobody asks these engines, so none has anything to finish."""
+
+
+def model(says: str) -> dict[str, Any]:
+    item = service("m", f"--say={says}", rollout=QUICK)
+    item["spec"]["engine"]["podTemplate"] = AT_ONCE
+    return item
+
+
+OBJECTS, CHANGED = (model("one"), key("k")), model("two")
 
 
 async def lead_to_the_end(
@@ -140,6 +150,7 @@ def _one_revision(kubectl: Kubectl, namespace: str) -> bool:
     return len(kubectl.get(namespace, "deployments")["items"]) == 1
 
 
+@pytest.mark.timeout(1200)
 async def test_killed_before_any_write_it_comes_to_the_same_state(
     kubectl: Kubectl, connection: Connection, namespace: str, fake_engine: str
 ) -> None:

@@ -41,9 +41,9 @@ class Autoscaling(Part):
     idle_timeout: Duration | None = None
     """With `minReplicas: 0`: the last engine stops after this long without a request; 10m if left out."""
     max_scale_up_rate: Factor = Factor("10")
-    """One decision multiplies the engines by so much at most."""
+    """The engines are multiplied by so much at most in each panic window."""
     max_scale_down_rate: Factor = Factor("2")
-    """One decision divides the engines by so much at most."""
+    """The engines are divided by so much at most in each panic window."""
 
     @model_validator(mode="after")
     def _fits(self) -> Self:

@@ -25,7 +25,8 @@ class Step(Part):
 
 
 class Analysis(Part):
-    """When a new revision is taken back: it is compared with the old one under the same traffic."""
+    """When a new revision is taken back: it is compared with the old one under the same traffic. With a
+    RollingUpdate the last old replica stays until one comparison was good."""
 
     interval: Duration = Duration("10s")
     """Time between two comparisons."""
@@ -59,7 +60,7 @@ class RolloutSpec(Part):
     steps: tuple[Step, ...] = Field(default=(), max_length=20)
     """The stages of a canary; after the last one the new revision gets everything."""
     analysis: Analysis = Analysis()
-    """When a canary or a blue-green rollout is taken back."""
+    """When a new revision is taken back for its errors or its latency; not with Recreate."""
     progress_deadline: Duration = Duration("15m")
     """A new revision that makes no progress for this long is taken back."""
     revision_history_limit: int = Field(default=5, ge=0, le=50)

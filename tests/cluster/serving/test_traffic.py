@@ -11,6 +11,7 @@ from cluster.installation import Installation, condition, events, service, until
 from cluster.kubectl import Kubectl
 from cluster.traffic import Traffic, traffic
 
+pytestmark = pytest.mark.timeout(400, func_only=True)
 OUTAGE = 60
 """Seconds without an API server."""
 QUICK = {"interval": "2s", "minRequests": 10, "failureLimit": 2}
@@ -144,7 +145,7 @@ def test_a_model_goes_to_zero_and_its_next_request_brings_it_back(
     slipway: Installation, kubectl: Kubectl, models: str, python_image: str
 ) -> None:
     idle = {
-        "minReplicas": 0, "maxReplicas": 2, "idleTimeout": "5s", "stableWindow": "6s", "panicWindow": "2s",
+        "minReplicas": 0, "maxReplicas": 2, "idleTimeout": "5s", "stableWindow": "12s", "panicWindow": "2s",
         "scaleDownDelay": "2s",
     }  # fmt: skip
     serve(kubectl, models, service("z", autoscaling=idle))
