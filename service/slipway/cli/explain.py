@@ -6,11 +6,12 @@ from typing import Any
 from urllib.parse import quote
 
 import click
+from click.core import ParameterSource
 
 from slipway.cli.client import gateway, url_options
 from slipway.cli.findings import Finding, local_findings, shown
 from slipway.cli.options import output_option, print_json, sentences
-from slipway.cli.places import Cluster, Local, Place, place_options
+from slipway.cli.places import Cluster, Local, MissingError, Place, place_options
 
 _REQUEST_ID = re.compile(r"req-[0-9a-f]{24}")
 """What gateways call requests to which the client gave no id of its own."""
@@ -78,14 +79,20 @@ def command(subject: str, place: Place, url: str | None, api_key: str | None, ou
       slipway explain qwen3-0.6b
       slipway explain req-4f2a90c1b7e35d6680aa21cd
     """
-    if _is_request(subject, place, url):
+    if _is_request(subject, place):
         _explain_request(subject, place, url, api_key, output)
-    else:
+        return
+    try:
         _explain_service(subject, place, output)
+    except MissingError:
+        if url is None:
+            raise
+        _explain_request(subject, place, url, api_key, output)
 
 
-def _is_request(subject: str, place: Place, url: str | None) -> bool:
-    if url is not None or _REQUEST_ID.fullmatch(subject):
+def _is_request(subject: str, place: Place) -> bool:
+    named = click.get_current_context().get_parameter_source("url") is ParameterSource.COMMANDLINE
+    if named or _REQUEST_ID.fullmatch(subject):
         return True
     if isinstance(place, Cluster):
         return False

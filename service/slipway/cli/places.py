@@ -48,6 +48,10 @@ class Cluster:
 Place = Local | Cluster
 
 
+class MissingError(click.ClickException):
+    """There is no object of that name; the message says what there is."""
+
+
 @dataclass(frozen=True, slots=True)
 class Asked:
     """What was said about the place: by options, and by the way in which the command was called."""

@@ -30,7 +30,7 @@ def slipway(folder: StateFolder, *arguments: str) -> Result:
     return CliRunner().invoke(main, arguments, env={"SLIPWAY_STATE": str(folder.root)}, prog_name="slipway")
 
 
-def running(folder: StateFolder, state: str = "Ready", message: str = "") -> None:
+def running(folder: StateFolder, state: str = "Ready", message: str = "", log: str = "/l") -> None:
     """Write a status as a supervisor would, this process being the supervisor."""
     own = Identity.of(os.getpid())
     assert own is not None
@@ -51,7 +51,7 @@ def running(folder: StateFolder, state: str = "Ready", message: str = "") -> Non
             "services": [
                 {"name": "a", "model": "a", "task": "generate", "revision": "0123456789", "state": state,
                  "reason": "BackOff" if message else "", "message": message, "replicas": 1,
-                 "readyReplicas": 1, "processes": [ROW]}
+                 "readyReplicas": 1, "processes": [ROW | {"log": log}]}
             ],
         },
     )  # fmt: skip
@@ -112,6 +112,49 @@ def test_status_as_json_is_the_report(folder: StateFolder) -> None:
     shown = slipway(folder, "status", "-o", "json")
     assert json.loads(shown.output) == observed(folder)
     assert json.loads(shown.output)["ready"] is True
+
+
+def test_services_are_listed_alike_in_a_table_and_as_json(folder: StateFolder) -> None:
+    running(folder)
+    answer = slipway(folder, "get")
+    assert answer.output.splitlines()[1].split()[:5] == ["a", "a", "1/1", "Ready", "0123456789"]
+    (view,) = json.loads(slipway(folder, "get", "-o", "json").output)
+    assert (view["state"], view["revisions"][0]["replicas"][0]["name"]) == ("Ready", "a/0")
+
+
+def test_a_service_is_described_with_where_its_logs_are(folder: StateFolder) -> None:
+    running(folder)
+    answer = slipway(folder, "describe", "a")
+    assert "State:     Ready" in answer.output
+    assert "a/0  /l" in answer.output
+
+
+def test_logs_are_those_of_the_replicas(folder: StateFolder, tmp_path: Path) -> None:
+    (tmp_path / "log").write_text("one\ntwo\nthree\n")
+    running(folder, log=str(tmp_path / "log"))
+    assert slipway(folder, "logs", "a", "--tail", "2").output == "two\nthree\n"
+    assert slipway(folder, "logs", "a", "--revision", "99").exit_code == 1
+    assert "in one log" in slipway(folder, "logs", "a", "--previous").output
+
+
+def test_a_rollout_of_a_local_run_has_a_status_and_no_commands(folder: StateFolder) -> None:
+    running(folder)
+    assert slipway(folder, "rollout", "status", "a").output == "Ready: 1 of 1 replicas are ready\n"
+    running(folder, "Failed", "no such model")
+    assert slipway(folder, "rollout", "status", "a").exit_code == 1
+    running(folder, "Progressing")
+    assert slipway(folder, "rollout", "status", "a", "--timeout", "0.1").exit_code == 3
+    answer = slipway(folder, "rollout", "undo", "a")
+    assert answer.exit_code == 1
+    assert "run `slipway up` again" in answer.output
+
+
+def test_a_service_is_explained_and_anything_else_is_a_request(folder: StateFolder) -> None:
+    running(folder)
+    assert "Nothing is wrong." in slipway(folder, "explain", "a").output
+    request = slipway(folder, "explain", "mine-1")
+    assert request.exit_code == 1
+    assert "service" not in request.output  # It asked a gateway, which is not there.
 
 
 def test_a_key_is_printed_once_and_listed_without_itself(folder: StateFolder) -> None:
@@ -177,6 +220,7 @@ def test_a_rotated_key_is_printed_once_and_says_how_long_the_old_one_works(folde
         (["key", "rotate", "a"], "Error: There is no key a; `slipway key list` shows"),
         (["key", "revoke", "a"], "Error: There is no key a; `slipway key list` shows"),
         (["up", "-f", "nowhere.yaml"], "Error: nowhere.yaml: there is no such file"),
+        (["describe", "b"], "Nothing runs in"),
         (["chat", "-m", "hi"], "Error: No run is known in"),
         (["models"], "start one with `slipway up`, or name a gateway with --url."),
         (["models", "--url", "ftp://x"], "Error: ftp://x is not an address; write it as http://HOST:PORT."),

@@ -9,7 +9,7 @@ from typing import TypeVar
 
 import click
 
-from slipway.cli.places import Cluster
+from slipway.cli.places import Cluster, MissingError
 from slipway.kube import Client, Kind, Obj
 from slipway.kube.calls import CallLimits
 from slipway.kube.config import load
@@ -44,14 +44,14 @@ class Session:
         return None if self.everywhere else self.own
 
     async def find(self, kind: Kind, name: str) -> Obj:
-        """The object of this name. Raises ClickException that names those like it."""
+        """The object of this name. Raises MissingError, which names those like it."""
         try:
             return await self.client.get(kind, self.own, name)
         except NotFoundError as error:
             if not error.details.get("name"):
                 raise  # The kind is not there at all.
         found = [item["metadata"] for item in (await self.client.list(kind)).items]
-        raise click.ClickException(missing(kind, name, self.own, found)) from None
+        raise MissingError(missing(kind, name, self.own, found)) from None
 
 
 def missing(kind: Kind, name: str, namespace: str, found: list[Obj]) -> str:
@@ -107,5 +107,5 @@ def sentence(error: KubeError) -> str:
 
 
 async def find_service(session: Session, name: str) -> Obj:
-    """The LLMService of this name. Raises ClickException."""
+    """The LLMService of this name. Raises MissingError."""
     return await session.find(LLM_SERVICE, name)
