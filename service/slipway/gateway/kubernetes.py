@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
-from slipway.gateway.auth import Keyring
+from slipway.gateway.auth import Key, Keyring
 from slipway.gateway.catalog import (
     Catalog,
     Endpoint,
@@ -124,6 +124,7 @@ class _World:
         self._known: LastGood[_ObjectKey] = LastGood(report)
         self._slices: dict[Place, dict[str, tuple[Endpoint, ...]]] = {}
         self._models: dict[Place, tuple[Model, ...]] = {}
+        self._keys: dict[Place, Key | None] = {}
         self._keyring: Keyring | None = None
 
     def take(self, kind: Kind, old: Obj | None, new: Obj | None) -> None:
@@ -143,6 +144,7 @@ class _World:
             self._models.pop(place, None)
         elif kind == API_KEY:
             self._keyring = None
+            self._keys.pop(place, None)
 
     def _take_slice(self, place: Place, old: Obj | None, new: Obj | None) -> None:
         namespace, name = place
@@ -169,7 +171,11 @@ class _World:
         if self._keyring is None:
             keys = self._each(APIKey)
             self._say_twice(API_KEY, {place: (place[1],) for place in keys})
-            self._keyring = Keyring.of(keys.values())
+            for place, item in keys.items():
+                if place not in self._keys:
+                    self._keys[place] = Key.of(item)
+            made = (self._keys[place] for place in keys)
+            self._keyring = Keyring.holding(key for key in made if key is not None)
         owners, routes = self._each(Owner), self._each(ModelRoute)
         self._say_twice(LLM_SERVICE, {place: service.served_names for place, service in services.items()})
         self._say_twice(OWNER, {place: (owner.owner_name,) for place, owner in owners.items()})

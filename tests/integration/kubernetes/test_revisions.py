@@ -1,11 +1,12 @@
 """Requests shared out over revisions by weight, sessions that stay on one, and what is told of each."""
 
+import asyncio
 import re
 from typing import Any
 
 from integration.gateway.clients import chat
 from integration.gateway.conftest import Running, StartUpstream
-from integration.gateway.upstreams import Exchange, Upstream, behave
+from integration.gateway.upstreams import Exchange, behave
 from integration.kubernetes.conftest import StartGateway
 from integration.kubernetes.world import World
 from slipway.kube.kinds import LLM_SERVICE
@@ -172,10 +173,25 @@ async def test_the_numbers_of_a_revision_that_is_gone_are_told_no_more(
 async def test_requests_at_engines_are_told_by_service(
     world: World, start_gateway: StartGateway, start_upstream: StartUpstream
 ) -> None:
-    engine: Upstream = await start_upstream(behave)
+    told = asyncio.Event()
+
+    async def hold(exchange: Exchange) -> None:
+        await told.wait()
+        await behave(exchange)
+
+    engine, other = await start_upstream(hold), await start_upstream(hold)
     world.key()
     world.service()
-    world.engines(engine)
-    running = await start_gateway()
+    world.engines(engine, other)
+    running = await start_gateway(max_per_endpoint=1)
+    asked = [asyncio.create_task(running.call(CHAT, chat())) for _ in range(3)]
+    await running.until(lambda: running.gateway.relay.waiting == 1)
+    assert await numbers(running, "slipway_service_requests_in_flight") == {"": 2}
+    assert await numbers(running, "slipway_service_requests_waiting") == {"": 1}
+    world.engines(engine)  # The other one ends; what it still does counts.
+    world.engines(other, name="ending", terminating=True)
+    await running.until(lambda: running.gateway.catalog.snapshot.models["m"].others == (other.address,))
+    assert await numbers(running, "slipway_service_requests_in_flight") == {"": 2}
+    told.set()
+    assert [(await reply).status for reply in asked] == [200, 200, 200]
     assert await numbers(running, "slipway_service_requests_in_flight") == {"": 0}
-    assert await numbers(running, "slipway_service_requests_waiting") == {"": 0}
