@@ -6,15 +6,18 @@ sees the end of an answer can rely on its usage being recorded and its place in 
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 
 from slipway.gateway import faults
 from slipway.gateway.accounts import Accounts
+from slipway.gateway.dialects import StreamReader
 from slipway.gateway.errors import APIError, Headers
 from slipway.gateway.exchanges import Exchange
 from slipway.gateway.logs import JSONLog
 from slipway.gateway.relay.constraints import UnsatisfiableError, ended_alone
 from slipway.gateway.relay.relay import Answer
 from slipway.gateway.relay.transport import BadAnswerError, TruncatedError, UpstreamError
+from slipway.gateway.sinks import ClientSink
 
 _LARGEST_ERROR = 65_536
 """Bytes of an engine's error that are read."""
@@ -74,18 +77,13 @@ class Answering:
         events = dialect.reader(strip_usage)
         try:
             while data := await answer.read():
-                passed = events.feed(data)
-                exchange.usage = events.usage
-                exchange.events += passed.count(b"\n\n")
-                if passed and exchange.first_byte is None:
-                    exchange.first_byte = self.clock()
-                if events.done:
-                    exchange.status = 200
-                    self.accounts.close(exchange)
+                passed = self._follow(exchange, events, data)
                 if passed:
                     if not exchange.begun:
                         await self._begin(exchange, EVENTS, STREAM)
                     await sink.write(passed, more=True)
+                if exchange.begun and isinstance(sink, ClientSink) and not (events.done or events.failed):
+                    await answer.hand_on(partial(self._hand_on, exchange, events, sink))
                 if events.failed:
                     if exchange.constraint is not None and ended_alone(events.error):
                         raise UnsatisfiableError(exchange.constraint)
@@ -102,6 +100,24 @@ class Answering:
                 await sink.write(dialect.error_event(told), more=False)
                 return
         await sink.write(b"", more=False)
+
+    def _follow(self, exchange: Exchange, events: StreamReader, data: bytes) -> bytes:
+        """Take the next bytes of a stream; those for the client. Accounts are closed at its end."""
+        passed = events.feed(data)
+        exchange.usage = events.usage
+        exchange.events += passed.count(b"\n\n")
+        if passed and exchange.first_byte is None:
+            exchange.first_byte = self.clock()
+        if events.done:
+            exchange.status = 200
+            self.accounts.close(exchange)
+        return passed
+
+    def _hand_on(self, exchange: Exchange, events: StreamReader, sink: ClientSink, data: bytes) -> bool:
+        """Pass on what came, in the step in which it came; False at the end, and where the client is slow."""
+        passed = self._follow(exchange, events, data)
+        more = not (events.done or events.failed)
+        return (sink.put(passed) if passed else True) and more
 
     async def _begin(self, exchange: Exchange, kind: bytes, more: Headers) -> None:
         exchange.begun = True

@@ -76,29 +76,26 @@ class ClientConnection(HttpToolsProtocol):
     @property
     def body_complete(self) -> bool:
         """Whether the whole body of the request in work has arrived."""
-        return not self._answering().more_body
+        return not self.turn.more_body
 
-    def whole_body(self) -> bytes | None:
-        """The body of the request in work, if all of it has come; nobody may receive it then."""
-        return self._answering().whole_body()
-
-    def on_leave(self, call: Callable[[], None] | None) -> None:
-        """Have `call` called when the client leaves."""
-        self._leave = call
-        if call is not None and (self.transport.is_closing() or self._answering().disconnected):
-            call()
-
-    def cut(self) -> None:
-        """Close without ending the answer, but with what was said of it."""
-        self._answering().disconnected = True
-        self.flush()
-        self.transport.abort()
-
-    def _answering(self) -> Turn:
+    @property
+    def turn(self) -> Turn:
         """The request in work; with pipelined ones behind it that is not the last one that came."""
         turn = self._current or self.cycle
         assert turn is not None  # noqa: S101 - asked for by a request, or where one has come
         return turn
+
+    def on_leave(self, call: Callable[[], None] | None) -> None:
+        """Have `call` called when the client leaves."""
+        self._leave = call
+        if call is not None and (self.transport.is_closing() or self.turn.disconnected):
+            call()
+
+    def cut(self) -> None:
+        """Close without ending the answer, but with what was said of it."""
+        self.turn.disconnected = True
+        self.flush()
+        self.transport.abort()
 
     _current: Turn | None = None
 
@@ -157,6 +154,12 @@ class ClientConnection(HttpToolsProtocol):
         self._idle_since = self.loop.time()
         if self._idle_timer is None:
             self._idle_timer = self.loop.call_later(self.timeout_keep_alive, self._is_idle)
+
+    def left(self, turn: Turn) -> None:
+        """See Way.left."""
+        if turn.task is not None:
+            self.tasks.discard(turn.task)
+        turn.task = None
 
     # --- asyncio ----------------------------------------------------------------------------------
 
@@ -319,13 +322,8 @@ class ClientConnection(HttpToolsProtocol):
 
     def _start(self, turn: Turn) -> None:
         self._current = turn
-        self.tasks.add(self.loop.create_task(self._run(turn)))
-
-    async def _run(self, turn: Turn) -> None:
-        try:
-            await turn.run(self.app)
-        finally:
-            self.tasks.discard(asyncio.current_task())
+        turn.task = self.loop.create_task(turn.run(self.app))
+        self.tasks.add(turn.task)
 
     # --- answers without the application ----------------------------------------------------------
 
@@ -377,7 +375,7 @@ class ClientConnection(HttpToolsProtocol):
     def _is_idle(self) -> None:
         """Close, if nothing was asked since. One lazy timer a connection: one a request costs more."""
         self._idle_timer = None
-        if self._in_head or not self._answering().response_complete:
+        if self._in_head or not self.turn.response_complete:
             return  # The end of what is under way sets it anew.
         left = self._idle_since + self.timeout_keep_alive - self.loop.time()
         if left > 0:

@@ -85,7 +85,7 @@ class Serving:
             key = self.identities.find(head)
             self._identified(exchange, key if key is not None else await self.identities.resolve(head))
             most = self.settings.max_body
-            data = client.whole_body()
+            data = client.turn.whole_body()
             if data is None:
                 data = await read_body(head, receive, most, self.settings.body_timeout, ready=False)
             elif len(data) > most:

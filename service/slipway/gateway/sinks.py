@@ -27,6 +27,27 @@ class Sink(Protocol):
         ...
 
 
+class Outlet(Protocol):
+    """One answer on its way to a client."""
+
+    @property
+    def paused(self) -> bool:
+        """Whether the client takes its answer too slowly for more."""
+        ...
+
+    async def drain(self) -> None:
+        """Wait until the client has taken enough, or is gone."""
+        ...
+
+    def write(self, body: bytes, *, more: bool) -> None:
+        """Write more of the answer's body."""
+        ...
+
+    def whole_body(self) -> bytes | None:
+        """The request's body, where all of it has come and none was read; None where it has to be awaited."""
+        ...
+
+
 class Client(Protocol):
     """The client's connection, as far as the server below ASGI shows it."""
 
@@ -35,12 +56,13 @@ class Client(Protocol):
         """Whether the whole request body has arrived."""
         ...
 
-    def on_leave(self, call: Callable[[], None] | None) -> None:
-        """Have `call` called at once when the client leaves; None: nothing any more."""
+    @property
+    def turn(self) -> Outlet:
+        """The request that is being answered."""
         ...
 
-    def whole_body(self) -> bytes | None:
-        """The request's body, where all of it has come and none was read; None where it has to be awaited."""
+    def on_leave(self, call: Callable[[], None] | None) -> None:
+        """Have `call` called at once when the client leaves; None: nothing any more."""
         ...
 
     def cut(self) -> None:
@@ -49,11 +71,12 @@ class Client(Protocol):
 
 
 class ClientSink:
-    """An answer to a client over HTTP."""
+    """An answer to a client over HTTP. Its head goes by ASGI, past middleware; its body straight on."""
 
-    __slots__ = ("_send", "cut", "on_leave")
+    __slots__ = ("_send", "_turn", "cut", "on_leave")
 
     def __init__(self, client: Client, send: Send) -> None:
+        self._turn = client.turn
         self._send = send
         self.cut = client.cut
         self.on_leave = client.on_leave
@@ -64,7 +87,14 @@ class ClientSink:
 
     async def write(self, data: bytes, *, more: bool) -> None:
         """See Sink.write."""
-        await self._send({"type": "http.response.body", "body": data, "more_body": more})
+        if self._turn.paused:
+            await self._turn.drain()
+        self._turn.write(data, more=more)
+
+    def put(self, data: bytes) -> bool:
+        """Write at once; False if the next bytes are for `write`, which waits until the client takes more."""
+        self._turn.write(data, more=True)
+        return not self._turn.paused
 
 
 class CollectingSink:

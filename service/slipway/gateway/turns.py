@@ -4,6 +4,7 @@ What is written goes to the connection, which holds it for the loop's round: an 
 leave in one call into the kernel.
 """
 
+import asyncio
 import logging
 import string
 from collections.abc import Awaitable, Callable, Iterable, MutableMapping
@@ -12,6 +13,7 @@ from typing import Any, Protocol
 from uvicorn.protocols.http.flow_control import FlowControl
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE
 
+_log = logging.getLogger("uvicorn.error")
 _BODILESS = (204, 304)
 _IN_NAMES = (string.ascii_letters + string.digits + "!#$%&'*+-.^_`|~").encode()
 _IN_VALUES = bytes(byte for byte in range(256) if byte == 0x09 or (byte >= 0x20 and byte != 0x7F))
@@ -50,6 +52,10 @@ class Way(Protocol):
         """The answer is complete."""
         ...
 
+    def left(self, turn: "Turn") -> None:
+        """The application has returned."""
+        ...
+
 
 class Turn:
     """Speaks ASGI with the application; the connection feeds `body`, `more_body` and `disconnected`."""
@@ -67,10 +73,13 @@ class Turn:
         "response_complete",
         "response_started",
         "scope",
+        "task",
     )
 
     def __init__(self, scope: Any, way: Way, *, keep_alive: bool, expects_continue: bool) -> None:
         self.scope = scope
+        self.task: asyncio.Task[None] | None = None
+        """Runs the application."""
         self.keep_alive = keep_alive
         self.expects_continue = expects_continue
         self.body = bytearray()
@@ -88,17 +97,20 @@ class Turn:
 
     async def run(self, app: App) -> None:
         """Have the application answer, and answer for it where it did not."""
-        log = logging.getLogger("uvicorn.error")
         try:
             await app(self.scope, self.receive, self.send)
         except BaseException as error:
-            log.error("Exception in ASGI application", exc_info=error)
-        if self.response_complete or self.disconnected:
-            return
-        log.error("The ASGI application ended without a complete answer")
+            _log.error("Exception in ASGI application", exc_info=error)
+        finally:
+            if not (self.response_complete or self.disconnected):
+                self._give_up()
+            self._way.left(self)
+
+    def _give_up(self) -> None:
+        """Answer in the application's place, or let the client see that its answer is not complete."""
+        _log.error("The ASGI application ended without a complete answer")
         if not self.response_started:
-            headers = [(b"content-length", b"0"), (b"connection", b"close")]
-            self.begin(500, headers)
+            self.begin(500, [(b"content-length", b"0"), (b"connection", b"close")])
             self.write(b"", more=False)
         else:
             self._way.close()
@@ -126,30 +138,31 @@ class Turn:
 
     async def send(self, message: Any) -> None:
         """ASGI's send. Raises RuntimeError for what is no answer, before any of it is written."""
-        if self._way.flow.write_paused:
-            await self.drain()
+        if self._way.flow.write_paused and not self.disconnected:
+            await self._way.flow.drain()
         if self.disconnected:
             return
         kind = message["type"]
-        if kind == "http.response.start" and not self.response_started:
+        if kind == "http.response.start":
             self.begin(message["status"], message.get("headers", ()))
-        elif kind == "http.response.body" and self.response_started and not self.response_complete:
+        elif kind == "http.response.body":
             self.write(message.get("body", b""), more=message.get("more_body", False))
         else:
-            raise RuntimeError(f"ASGI message {kind!r} is out of turn")
+            raise RuntimeError(f"ASGI message {kind!r} is not known")
 
     @property
     def paused(self) -> bool:
-        """Whether the client takes what it is sent too slowly for more."""
+        """Whether the client takes its answer too slowly for more."""
         return self._way.flow.write_paused
 
     async def drain(self) -> None:
         """Wait until the client has taken enough, or is gone."""
-        if not self.disconnected:
-            await self._way.flow.drain()
+        await self._way.flow.drain()
 
     def begin(self, status: int, headers: Iterable[tuple[bytes, bytes]]) -> None:
         """Write the answer's head. Raises RuntimeError for a header that is none, before any is written."""
+        if self.response_started:
+            raise RuntimeError("the answer has begun")
         lines = [STATUS_LINE[status]]
         values = []
         says_close = False
@@ -181,6 +194,8 @@ class Turn:
         """Write a part of the answer's body. Raises RuntimeError where it is not as long as announced."""
         if self.disconnected:
             return
+        if self.response_complete or not self.response_started:
+            raise RuntimeError("the answer has ended, or not begun")
         if self.scope["method"] == "HEAD":
             body = b""
         elif self._chunked:

@@ -17,6 +17,7 @@ from slipway.gateway.relay.transport import (
     ConnectFailedError,
     Connection,
     Pool,
+    Take,
     TimedOutError,
     Transport,
     TruncatedError,
@@ -95,6 +96,19 @@ class Answer:
             raise
         self._relay.balancer.heard(self.address)
         return data
+
+    async def hand_on(self, take: Take) -> None:
+        """Have `take` called with what comes, until it says False, or `read` is to say what has come instead.
+
+        Raises what `take` raises.
+        """
+        heard, address = self._relay.balancer.heard, self.address
+
+        def taken(data: bytes) -> bool:
+            heard(address)
+            return take(data)
+
+        await self._connection.hand_on(taken)
 
     async def whole(self) -> bytes:
         """All of an error's body, or what came of it; `read` gives it again. Raises ClientGoneError."""

@@ -62,6 +62,10 @@ class TransportLimits:
     """Bytes held for a client that reads slowly before the engine is made to wait."""
 
 
+Take = Callable[[bytes], bool]
+"""Takes what has come of a body; False: nothing more for now."""
+
+
 class Connection(asyncio.Protocol):
     """One connection to an engine; carries one exchange at a time.
 
@@ -87,6 +91,7 @@ class Connection(asyncio.Protocol):
         """Not written yet."""
         self._parser = httptools.HttpResponseParser(self)
         self._waiter: asyncio.Future[None] | None = None
+        self._take: Take | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._timer_at = 0.0
         self._deadline = 0.0
@@ -149,19 +154,36 @@ class Connection(asyncio.Protocol):
         """What has come of the body since the last call, waiting for something; b"" at the end."""
         while True:
             if self._chunks:
-                data = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
-                self._chunks.clear()
-                self._buffered = 0
-                if self._paused:
-                    self._paused = False
-                    if self._transport is not None and not self.closed:
-                        self._transport.resume_reading()
-                return data
+                return self._taken()
             if self.complete:
                 return b""
             if self._error is not None:
                 raise self._error
             await self._wait(self.limits.idle)
+
+    async def hand_on(self, take: Take) -> None:
+        """Call `take` with what comes of the body, in the step in which it comes, until it says False.
+
+        Returns at the end of the body too, or when the connection fails: `read` tells which. To wake a task
+        for each event of a stream would cost as much as to pass it on. Raises what `take` raises.
+        """
+        if self._chunks or self.complete or self._error is not None:
+            return
+        self._take = take
+        try:
+            await self._wait(self.limits.idle)
+        finally:
+            self._take = None
+
+    def _taken(self) -> bytes:
+        data = self._chunks[0] if len(self._chunks) == 1 else b"".join(self._chunks)
+        self._chunks.clear()
+        self._buffered = 0
+        if self._paused:
+            self._paused = False
+            if self._transport is not None and not self.closed:
+                self._transport.resume_reading()
+        return data
 
     def abort(self) -> None:
         """Close the socket now, whatever is under way; who waits gets AbortedError."""
@@ -205,8 +227,19 @@ class Connection(asyncio.Protocol):
         self._fail(TimedOutError(f"{what} did not come in time"))
 
     def _wake(self) -> None:
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
+        waiter = self._waiter
+        if waiter is None or waiter.done():
+            return
+        if self._take is not None and self._chunks:
+            self._deadline = self.loop.time() + self.limits.idle
+            try:
+                more = self._take(self._taken())
+            except Exception as error:
+                waiter.set_exception(error)
+                return
+            if more and not self.complete and self._error is None:
+                return
+        waiter.set_result(None)
 
     def _fail(self, error: UpstreamError) -> None:
         if self._error is None and not self.complete:
