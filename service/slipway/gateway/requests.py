@@ -3,6 +3,7 @@
 import asyncio
 import os
 import re
+import time
 from collections.abc import Awaitable, Callable, Iterator, MutableMapping
 from dataclasses import dataclass
 from typing import Any
@@ -59,20 +60,25 @@ class Head:
             raise two_credentials()
 
 
-def _random_ids() -> Iterator[bytes]:
-    """96 random bits each, fetched for many at once: a call into the kernel for each would cost more."""
+def _new_ids() -> Iterator[bytes]:
+    """24 hex digits each: about when, then 52 random bits.
+
+    Made for many at once: a call into the kernel for each would cost more. The time in front keeps together
+    what is recorded together: an index of ids without any order is written all over with every batch.
+    """
     while True:
-        bits = os.urandom(12 * 256).hex().encode()
-        for start in range(0, len(bits), 24):
-            yield bits[start : start + 24]
+        front = b"%011x" % (time.time_ns() >> 20)
+        bits = os.urandom(7 * 256).hex().encode()
+        for start in range(0, len(bits), 14):
+            yield front + bits[start : start + 13]
 
 
-_RANDOM_IDS = _random_ids()
+_NEW_IDS = _new_ids()
 
 
 def new_request_id() -> bytes:
-    """A fresh id: 96 random bits."""
-    return b"req-" + next(_RANDOM_IDS)
+    """A fresh id; those made later sort later, about."""
+    return b"req-" + next(_NEW_IDS)
 
 
 def read_head(headers: list[tuple[bytes, bytes]]) -> Head:

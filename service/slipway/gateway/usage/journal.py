@@ -18,7 +18,7 @@ import orjson
 from slipway.gateway.errors import APIError, retry_after
 from slipway.gateway.usage import segments
 from slipway.gateway.usage.entries import CLOSED, OPENED, REFUSED, Asked, Outcome
-from slipway.gateway.usage.segments import END, HEADER, OWNER_LOCK, Progress
+from slipway.gateway.usage.segments import END, OWNER_LOCK, Progress, framed
 
 SEGMENT = 16 * 1024 * 1024
 """Bytes of a segment, unless a quarter of the whole journal is less."""
@@ -178,17 +178,17 @@ class Journal:
         *,
         must: bool = False,
     ) -> bool:
-        data = self._data(front, asked, outcome)
-        length = HEADER + len(data)
+        frame = framed(self._data(front, asked, outcome))
+        length = len(frame)
         if self._size - len(_MARK) - self._at - length < unclosed * CLOSE_ROOM:
             if not self._make_room(length, unclosed, must=must):
                 return False
-            data = self._data(front, asked, outcome)  # In another segment everything is to be told again.
+            # In another segment everything is to be told again.
+            frame = framed(self._data(front, asked, outcome))
         assert self._map is not None  # noqa: S101 - for the type checker
-        head, rest = segments.framed(data)
-        end = self._at + HEADER + len(data)
-        self._map[self._at + 4 : end] = rest
-        self._map[self._at : self._at + 4] = head
+        start, end = self._at, self._at + len(frame)
+        self._map[start + 4 : end] = frame[4:]
+        self._map[start : start + 4] = frame[:4]
         self._at = end
         if asked is not None and asked.texts not in self._asked:
             self._asked[asked.texts] = len(self._asked) + 1

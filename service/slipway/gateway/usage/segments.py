@@ -28,12 +28,13 @@ RECORDER_LOCK = "recorder.lock"
 INSTANCE = re.compile(r"[0-9a-f]{12}")
 """What the folder of a journal is called."""
 _LENGTH = struct.Struct("<I")
+_HEADER = struct.Struct("<II")
 _PROGRESS = struct.Struct("<QQQd")
 
 
-def framed(data: bytes) -> tuple[bytes, bytes]:
-    """An entry's length, and what follows it."""
-    return _LENGTH.pack(len(data)), crc32(data).to_bytes(4, "little") + data
+def framed(data: bytes) -> bytes:
+    """An entry as it stands in a segment."""
+    return _HEADER.pack(len(data), crc32(data)) + data
 
 
 def segment_path(folder: Path, number: int) -> Path:

@@ -180,7 +180,7 @@ def test_a_folder_that_cannot_be_written_refuses(tmp_path: Path) -> None:
 @given(st.lists(st.binary(min_size=1, max_size=300), min_size=1, max_size=20), st.data())
 @settings(deadline=None)
 def test_an_entry_that_is_not_whole_yet_is_not_read(entries: list[bytes], data: st.DataObject) -> None:
-    whole = [head + rest for head, rest in map(framed, entries)]
+    whole = [framed(entry) for entry in entries]
     cut = data.draw(st.integers(0, len(whole[-1]) - 1))
     with tempfile.TemporaryFile() as file:
         # Its first bytes have reached the memory, the rest is still zero.

@@ -215,8 +215,7 @@ def test_a_journal_that_an_older_gateway_left_is_recorded(tmp_path: Path) -> Non
             {"id": one, "closing": 1, **ended},
             {"id": three, "closing": 2, **said, **refused},
         ):
-            head, rest = framed(json.dumps(entry).encode())
-            file.write(head + rest)
+            file.write(framed(json.dumps(entry).encode()))
         file.write(bytes(100))
 
     Recorder(folder, engine, lambda: NOW, JSONLog(StringIO())).finish()
