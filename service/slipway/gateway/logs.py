@@ -25,7 +25,7 @@ class JSONLog:
         self._lines: list[bytes] = []
         self._waiting = False
         self._second = -1
-        self._prefix = ""
+        self._prefix = b""
 
     def gather(self, later: Later | None) -> None:
         """From now on gather lines and flush them by `later(seconds, call)`; None ends that."""
@@ -34,10 +34,10 @@ class JSONLog:
             self.flush()
 
     def request(self, fields: dict[str, object]) -> None:
-        """One line about one request."""
-        self._lines.append(
-            orjson.dumps({"ts": self._now(), "level": "info", "event": "request", **fields}, default=str)
-        )
+        """One line about one request; `fields` are not empty."""
+        # Joined as text: to put the same three fields before others in a dictionary costs as much again.
+        line = orjson.dumps(fields, default=str)
+        self._lines.append(b'{"ts":"%b","level":"info","event":"request",%b' % (self._now(), line[1:]))
         if self._later is None or len(self._lines) >= FLUSH_LINES:
             self.flush()
         elif not self._waiting:
@@ -46,7 +46,7 @@ class JSONLog:
 
     def write(self, level: str, event: str, message: str, **fields: object) -> None:
         """One line about anything else, written at once."""
-        line = {"ts": self._now(), "level": level, "event": event, "message": message, **fields}
+        line = {"ts": self._now().decode(), "level": level, "event": event, "message": message, **fields}
         self._lines.append(orjson.dumps(line, default=str))
         self.flush()
 
@@ -64,13 +64,13 @@ class JSONLog:
         self._waiting = False
         self.flush()
 
-    def _now(self) -> str:
+    def _now(self) -> bytes:
         now = self._wall()
         second = int(now)
         if second != self._second:
             self._second = second
-            self._prefix = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second))
-        return f"{self._prefix}.{int((now - second) * 1000):03d}Z"
+            self._prefix = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(second)).encode()
+        return b"%b.%03dZ" % (self._prefix, int((now - second) * 1000))
 
 
 class StandardLogging(logging.Handler):

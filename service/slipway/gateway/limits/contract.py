@@ -2,7 +2,7 @@
 
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Literal, Protocol
+from typing import Literal, NamedTuple, Protocol
 
 from slipway.gateway.errors import Headers
 from slipway.objects import Limits
@@ -118,8 +118,7 @@ class Subject:
     model: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Gauge:
+class Gauge(NamedTuple):
     """One limit as a client sees it."""
 
     limit: int
@@ -172,8 +171,7 @@ class Refusal:
     """The call alone is larger than the whole limit."""
 
 
-@dataclass(frozen=True, slots=True)
-class Decision:
+class Decision(NamedTuple):
     """The answer to `reserve`: a reservation or a refusal."""
 
     reservation: Reservation | None
@@ -186,11 +184,13 @@ class Decision:
     def headers(self) -> Headers:
         """`x-ratelimit-*` of the limits that there are."""
         headers: Headers = []
-        for name, gauge in ((b"requests", self.requests), (b"tokens", self.tokens)):
+        for (limit, remaining, reset), gauge in zip(_HEADERS, (self.requests, self.tokens), strict=True):
             if gauge is not None:
-                headers.append((b"x-ratelimit-limit-" + name, b"%d" % gauge.limit))
-                headers.append((b"x-ratelimit-remaining-" + name, b"%d" % gauge.remaining))
-                headers.append((b"x-ratelimit-reset-" + name, b"%.3fs" % gauge.reset))
+                headers += (
+                    (limit, b"%d" % gauge.limit),
+                    (remaining, b"%d" % gauge.remaining),
+                    (reset, b"%.3fs" % gauge.reset),
+                )
         return headers
 
 
@@ -198,6 +198,9 @@ LIMIT_HEADERS = tuple(
     f"x-ratelimit-{what}-{of}" for what in ("limit", "remaining", "reset") for of in ("requests", "tokens")
 )
 """The names that `Decision.headers` gives."""
+_NAMES = tuple(name.encode() for name in LIMIT_HEADERS)
+_HEADERS = (_NAMES[::2], _NAMES[1::2])
+"""Those of requests, those of tokens."""
 
 Seed = Callable[[Subject, Period, float], Awaitable[tuple[int, int]]]
 """What a subject has used since a `day`, `week` or `month` began, (tokens, nano-dollars), from the records:

@@ -19,7 +19,6 @@ from slipway.gateway.limits.contract import (
     Subject,
     never_fits,
     nothing_used,
-    tightest,
 )
 from slipway.gateway.limits.periods import DAY, Periods, ends, periods_at
 from slipway.gateway.limits.windows import Window
@@ -31,10 +30,15 @@ class _Account:
 
     requests: Window = field(default_factory=Window)
     tokens: Window = field(default_factory=Window)
+    second: int = -1
+    """Up to which the windows have let go of what is too old."""
     parallel: int = 0
     counted: dict[Limit, tuple[int, int]] = field(default_factory=dict)
     begun: tuple[Rates, int] | None = None
     """The limits and the day for which all counters of periods are there."""
+
+
+_Held = tuple[Subject, _Account]
 
 
 @dataclass(slots=True)
@@ -57,10 +61,10 @@ class InProcessLimits:
         while True:
             now, wall = self.clock(), self.wall()
             today = self._today(wall)
-            accounts = [self._account(subject, now) for subject in subjects]
+            held = [(subject, self._account(subject, now)) for subject in subjects]
             new = [
                 (subject, account)
-                for subject, account in zip(subjects, accounts, strict=True)
+                for subject, account in held
                 if subject.rates.calendar and not _has_begun(subject.rates, account, today)
             ]
             if not new:
@@ -68,12 +72,12 @@ class InProcessLimits:
             for subject, account in new:
                 await self._begin(subject, account, wall)
         refused = never_fits(subjects, tokens, cost)
-        if refused is None and not _fits(subjects, accounts, tokens, cost):
-            refused = _refusal(subjects, accounts, tokens, cost, now, wall)
+        if refused is None and not _fits(held, tokens, cost):
+            refused = _refusal(held, tokens, cost, now, wall)
         if refused is not None:
-            return Decision(None, refused, *_gauges(subjects, accounts, now))
+            return Decision(None, refused, *_gauges(held, now))
         second = int(now)
-        for subject, account in zip(subjects, accounts, strict=True):
+        for subject, account in held:
             rates = subject.rates
             if rates.requests is not None:
                 second = account.requests.add(now, 1)
@@ -84,7 +88,7 @@ class InProcessLimits:
                 number, used = account.counted[each.limit]
                 account.counted[each.limit] = (number, used + (tokens if each.by_tokens else cost))
         reservation = Reservation("", subjects, second, tokens, cost, int(wall), self._memory)
-        return Decision(reservation, None, *_gauges(subjects, accounts, now))
+        return Decision(reservation, None, *_gauges(held, now))
 
     def settle(self, reservation: Reservation, tokens: int | None, cost: int | None) -> None:
         """See LimitStore.settle. Settling twice changes nothing."""
@@ -153,8 +157,11 @@ class InProcessLimits:
             if len(self._accounts) >= self.sweep_above:
                 self._sweep(now)
             account = self._accounts[subject.id] = _Account()
-        account.requests.advance(now)
-        account.tokens.advance(now)
+        second = int(now)
+        if account.second != second:
+            account.second = second
+            account.requests.advance(now)
+            account.tokens.advance(now)
         return account
 
     async def _begin(self, subject: Subject, account: _Account, wall: float) -> None:
@@ -202,8 +209,8 @@ def _has_begun(rates: Rates, account: _Account, today: Periods) -> bool:
     return True
 
 
-def _fits(subjects: tuple[Subject, ...], accounts: list[_Account], tokens: int, cost: int) -> bool:
-    for subject, account in zip(subjects, accounts, strict=True):
+def _fits(held: list[_Held], tokens: int, cost: int) -> bool:
+    for subject, account in held:
         rates = subject.rates
         if rates.parallel is not None and account.parallel >= rates.parallel:
             return False
@@ -217,18 +224,11 @@ def _fits(subjects: tuple[Subject, ...], accounts: list[_Account], tokens: int, 
     return True
 
 
-def _refusal(
-    subjects: tuple[Subject, ...],
-    accounts: list[_Account],
-    tokens: int,
-    cost: int,
-    now: float,
-    wall: float,
-) -> Refusal | None:
+def _refusal(held: list[_Held], tokens: int, cost: int, now: float, wall: float) -> Refusal | None:
     """The limit that makes the call wait longest."""
     worst: Refusal | None = None
     wait = 0.0
-    for subject, account in zip(subjects, accounts, strict=True):
+    for subject, account in held:
         rates = subject.rates
         waits: list[tuple[Limit, float]] = []
         if rates.parallel is not None and account.parallel >= rates.parallel:
@@ -248,18 +248,21 @@ def _refusal(
     return worst
 
 
-def _gauges(
-    subjects: tuple[Subject, ...], accounts: list[_Account], now: float
-) -> tuple[Gauge | None, Gauge | None]:
-    requests: list[Gauge] = []
-    tokens: list[Gauge] = []
-    for subject, account in zip(subjects, accounts, strict=True):
+def _gauges(held: list[_Held], now: float) -> tuple[Gauge | None, Gauge | None]:
+    """The tightest of the limits on requests, and of those on tokens."""
+    requests: Gauge | None = None
+    tokens: Gauge | None = None
+    for subject, account in held:
         rates = subject.rates
         if rates.requests is not None:
-            requests.append(_gauge(account.requests, rates.requests, now))
+            gauge = _gauge(account.requests, rates.requests, now)
+            if requests is None or gauge.remaining < requests.remaining:
+                requests = gauge
         if rates.tokens is not None:
-            tokens.append(_gauge(account.tokens, rates.tokens, now))
-    return tightest(requests), tightest(tokens)
+            gauge = _gauge(account.tokens, rates.tokens, now)
+            if tokens is None or gauge.remaining < tokens.remaining:
+                tokens = gauge
+    return requests, tokens
 
 
 def _gauge(window: Window, limit: int, now: float) -> Gauge:
