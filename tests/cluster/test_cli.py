@@ -192,7 +192,8 @@ def test_a_canary_is_steered_by_commands_that_the_operator_answers(
 
 def test_a_command_that_no_operator_takes_is_told(slipway: Slipway, kubectl: Kubectl) -> None:
     kubectl.apply(slipway.namespace, service("small"))
-    assert "The operator has not taken the command" in slipway.refused("rollout", "pause", "small")
+    told = slipway.refused("rollout", "pause", "small", "--timeout", "1")
+    assert "The operator has not taken the command within 1 s" in told
     kubectl("annotate", "llm/small", "slipway.dev/paused=true", f"--namespace={slipway.namespace}")
     assert "is left alone by the operator" in slipway.refused("rollout", "pause", "small")
 
@@ -251,8 +252,8 @@ def test_logs_of_pods_that_run_and_of_those_that_ended(slipway: Slipway, kubectl
         await_line(following, f"^small-{revision}.*Listening")
         interrupt(following)
 
-    kubectl.wait(slipway.namespace, "jsonpath={.status.containerStatuses[0].lastState.terminated.reason}=Error", "pod",
-                 "-l", "slipway.dev/service=broken")  # fmt: skip
+    ended = "jsonpath={.status.containerStatuses[0].lastState.terminated.reason}=Error"
+    kubectl.wait(slipway.namespace, ended, "pod", "-l", "slipway.dev/service=broken")
     assert "There is no such model" in slipway("logs", "broken", "--previous")
 
 

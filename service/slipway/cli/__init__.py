@@ -18,7 +18,7 @@ COMMANDS = {
     "rollout": ("slipway.cli.rollout", "Follow a rollout; pause, promote, abort or undo it."),
     "chat": ("slipway.cli.chat", "Talk to a served model; the answer streams."),
     "models": ("slipway.cli.models", "List the models a key may call."),
-    "key": ("slipway.cli.key", "Create, list and revoke API keys."),
+    "key": ("slipway.cli.key", "Create, list, rotate and delete API keys."),
     "usage": ("slipway.cli.usage", "Show what was used and what it cost; prove that the sums agree."),
     "explain": ("slipway.cli.explain", "Tell what is wrong with a service, or where a request's time went."),
     "engine": ("slipway.cli.engine", "Run one engine: fetch a model and serve it with vLLM."),

@@ -11,6 +11,14 @@ from slipway.cli.options import output_option, print_json, print_table, sentence
 from slipway.cli.places import Cluster, Local, Place, place_options
 
 ROLLED_BACK, TIMED_OUT = 1, 3
+_taken_option = click.option(
+    "--timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    default=30,
+    show_default=True,
+    metavar="SECONDS",
+    help="How long the operator may take to carry it out.",
+)
 _LOOK_S = 0.3
 
 
@@ -98,67 +106,73 @@ def history(name: str, place: Place, output: str) -> None:
 
 @command.command()
 @click.argument("name")
+@_taken_option
 @place_options
 @sentences
-def pause(name: str, place: Place) -> None:
+def pause(name: str, timeout: float, place: Place) -> None:
     """Hold the rollout of NAME where it is."""
-    _carry_out(place, name, "pause")
+    _carry_out(place, name, timeout, "pause")
 
 
 @command.command()
 @click.argument("name")
+@_taken_option
 @place_options
 @sentences
-def resume(name: str, place: Place) -> None:
+def resume(name: str, timeout: float, place: Place) -> None:
     """Let the paused rollout of NAME go on."""
-    _carry_out(place, name, "resume")
+    _carry_out(place, name, timeout, "resume")
 
 
 @command.command()
 @click.argument("name")
 @click.option("--full", is_flag=True, help="Give it all requests, whatever steps are left.")
+@_taken_option
 @place_options
 @sentences
-def promote(name: str, full: bool, place: Place) -> None:
+def promote(name: str, full: bool, timeout: float, place: Place) -> None:
     """Take the canary of NAME to its next step."""
-    _carry_out(place, name, "promote", "full" if full else "")
+    _carry_out(place, name, timeout, "promote", "full" if full else "")
 
 
 @command.command()
 @click.argument("name")
+@_taken_option
 @place_options
 @sentences
-def abort(name: str, place: Place) -> None:
+def abort(name: str, timeout: float, place: Place) -> None:
     """End the rollout of NAME and return to the revision that served before."""
-    _carry_out(place, name, "abort")
+    _carry_out(place, name, timeout, "abort")
 
 
 @command.command()
 @click.argument("name")
 @click.option("--to", "revision", metavar="REVISION", default="",
               help="Number or name in `slipway rollout history`.  [default: the one before]")  # fmt: skip
+@_taken_option
 @place_options
 @sentences
-def undo(name: str, revision: str, place: Place) -> None:
+def undo(name: str, revision: str, timeout: float, place: Place) -> None:
     """Return NAME to an earlier revision; a changed spec ends that."""
-    _carry_out(place, name, "undo", revision)
+    _carry_out(place, name, timeout, "undo", revision)
 
 
 @command.command()
 @click.argument("name")
+@_taken_option
 @place_options
 @sentences
-def retry(name: str, place: Place) -> None:
+def retry(name: str, timeout: float, place: Place) -> None:
     """Try the revision of NAME again that was rolled back."""
-    _carry_out(place, name, "retry")
+    _carry_out(place, name, timeout, "retry")
 
 
-def _carry_out(place: Place, name: str, verb: str, argument: str = "") -> None:
+def _carry_out(place: Place, name: str, timeout: float, verb: str, argument: str = "") -> None:
     from slipway.cli.cluster.rollouts import command_rollout
     from slipway.cli.cluster.sessions import on_cluster
 
     cluster = _cluster(place, f"rollout that one could {verb}")
-    answer: Any = on_cluster(cluster, lambda session: command_rollout(session, name, verb, argument))
+    answer: Any = on_cluster(cluster, lambda session: command_rollout(session, name, verb, argument, timeout))
     if answer.refused:
         raise click.ClickException(answer.text)
     click.echo(answer.text)

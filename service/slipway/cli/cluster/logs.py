@@ -110,6 +110,9 @@ async def _follow(session: Session, wanted: Wanted, say: Callable[[str], None]) 
                 key = (pod["metadata"]["uid"], _restarts(pod))
                 if key not in tasks and _runs(pod):
                     tasks[key] = asyncio.create_task(_follow_one(session, wanted, pod, say))
+            for task in tasks.values():
+                if task.done():
+                    task.result()  # Nobody reads on, as in `slipway logs -f | head -1`.
             await asyncio.sleep(_LOOK_S)
     finally:
         for task in tasks.values():

@@ -16,8 +16,6 @@ from slipway.kube.kinds import EVENT, LLM_SERVICE
 from slipway.objects.annotations import PAUSED, ROLLOUT_COMMAND
 
 T = TypeVar("T")
-TAKEN_WITHIN_S = 30.0
-"""How long a command may wait for the operator."""
 _TOLD_WITHIN_S = 3.0
 """How long after it the operator's event about it may come."""
 _REFUSALS = frozenset(
@@ -50,8 +48,11 @@ class Answer:
     text: str
 
 
-async def command_rollout(session: Session, name: str, verb: str, argument: str) -> Answer:
-    """Have the operator carry out `verb`, and return what it said. Raises ClickException, KubeError."""
+async def command_rollout(session: Session, name: str, verb: str, argument: str, timeout: float) -> Answer:
+    """Have the operator carry out `verb`, and return what it said; it may take `timeout` seconds.
+
+    Raises ClickException, KubeError.
+    """
     service = await find_service(session, name)
     if (service["metadata"].get("annotations") or {}).get(PAUSED) == "true":
         raise click.ClickException(
@@ -65,7 +66,7 @@ async def command_rollout(session: Session, name: str, verb: str, argument: str)
     await session.client.merge(
         LLM_SERVICE, session.own, name, {"metadata": {"annotations": {ROLLOUT_COMMAND: text}}}
     )
-    await _until(lambda: _taken(session, name, text), TAKEN_WITHIN_S, _not_taken(name, session.own))
+    await _until(lambda: _taken(session, name, text), timeout, _not_taken(name, session.own, timeout))
 
     async def told() -> Answer | None:
         for event in await _events(session, name):
@@ -89,9 +90,9 @@ def _revision(service: Obj, name: str, asked: str) -> str:
     return revision
 
 
-def _not_taken(name: str, namespace: str) -> str:
+def _not_taken(name: str, namespace: str, timeout: float) -> str:
     return (
-        f"The operator has not taken the command within {TAKEN_WITHIN_S:g} s, and will once it runs: "
+        f"The operator has not taken the command within {timeout:g} s, and will once it runs: "
         f"`slipway status -n {namespace}` says whether it does, `slipway explain {name}` what is in its way."
     )
 

@@ -58,10 +58,14 @@ class Following:
         """Follow until the block ends; it is entered once everything has been listed. Raises KubeError."""
         tasks = [asyncio.create_task(each.run()) for each in self._informers.values()]
         try:
+            told = ""
             while not self._all_synced:
                 await self.wait(_LOOK)
                 if self.fatal is not None:
                     raise self.fatal
+                if self.fault != told:
+                    told = self.fault
+                    click.echo(f"{told} Trying on.", err=True)
             yield
         finally:
             for task in tasks:
