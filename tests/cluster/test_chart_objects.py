@@ -29,17 +29,12 @@ def helm(cluster: Path) -> Helm:
 
 
 @pytest.fixture
-def definitions(kubectl: Kubectl) -> Iterator[None]:
-    """Afterwards the objects' definitions are there if they were before."""
-    before = kubectl("get", "crd", "-o", "name", "-l", OURS)
-    yield
-    if not before:
-        kubectl("delete", "crd", "-l", OURS, "--wait")
+def release(helm: Helm, namespace: str) -> Iterator[str]:
+    """An installed release, not waited for: pods are another test's matter.
 
-
-@pytest.fixture
-def release(helm: Helm, namespace: str, definitions: None) -> Iterator[str]:
-    """An installed release, not waited for: pods are another test's matter."""
+    The definitions stay when it goes. An API server that is to forget and learn them again and again takes
+    minutes for it.
+    """
     name = f"r{namespace[-6:]}"
     helm("install", name, CHART, "--namespace", namespace, "--take-ownership", SMALL)
     yield name
@@ -48,7 +43,8 @@ def release(helm: Helm, namespace: str, definitions: None) -> Iterator[str]:
 
 def dry_run(kubectl: Kubectl, *objects: Object) -> str:
     text = json.dumps({"apiVersion": "v1", "kind": "List", "items": objects})
-    return kubectl("apply", "--server-side", "--dry-run=server", "--filename=-", input=text)
+    flags = ("--server-side", "--force-conflicts", "--dry-run=server")
+    return kubectl("apply", *flags, "--filename=-", input=text)
 
 
 @pytest.mark.parametrize("values", CI, ids=lambda path: path.stem)
@@ -126,7 +122,7 @@ def test_an_uninstall_leaves_the_definitions_and_nothing_else(
 
 
 def test_an_upgrade_brings_definitions_up_to_date(
-    helm: Helm, kubectl: Kubectl, definitions: None, namespace: str, tmp_path: Path
+    helm: Helm, kubectl: Kubectl, namespace: str, tmp_path: Path
 ) -> None:
     def columns() -> str:
         path = "jsonpath={.spec.versions[0].additionalPrinterColumns[*].name}"
@@ -177,7 +173,7 @@ def test_every_sample_is_taken_as_it_is(kubectl: Kubectl, release: str, namespac
         kubectl("apply", "-n", namespace, "--server-side", "--dry-run=server", "--filename", str(path))
 
 
-def test_the_base_is_taken_as_it_is(kubectl: Kubectl, definitions: None, namespace: str) -> None:
+def test_the_base_is_taken_as_it_is(kubectl: Kubectl, namespace: str) -> None:
     built = subprocess.run(
         [str(kubectl.program), "kustomize", str(CHECKOUT / "k8s/base")], capture_output=True, text=True
     )

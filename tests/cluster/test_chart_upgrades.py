@@ -26,15 +26,12 @@ def installed(
         "test": {"keySecret": {"name": "apikey-tester"}, "model": "m"},
     }
     installation = Installation(kubectl, Helm(programs() / "helm", kubectl.kubeconfig), namespace, values)
-    definitions = kubectl("get", "crd", "--selector=app.kubernetes.io/part-of=slipway", "--output=name")
     installation.install()
     kubectl.apply(namespace, service("m"), key("tester"))
     until(kubectl, namespace, "m", lambda found: condition(found, "Ready").get("status") == "True")
     yield installation
     kubectl("delete", f"--namespace={namespace}", "llmservices,apikeys", "--all")
     installation.uninstall()
-    if not definitions:
-        kubectl("delete", "crd", "--selector=app.kubernetes.io/part-of=slipway")
 
 
 def test_upgrade_and_rollback_cost_no_request_and_no_usage_record(
