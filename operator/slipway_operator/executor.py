@@ -1,7 +1,6 @@
 """Carries a plan out: server-side apply of what differs, deletion of what is in the way. Decides nothing."""
 
-from collections.abc import Mapping
-from contextlib import suppress
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -51,6 +50,10 @@ class ForeignError(Exception):
         )
 
 
+class NotLeadingError(Exception):
+    """Another operator may act by now."""
+
+
 def kind_of(manifest: Mapping[str, Any]) -> Kind:
     """The kind of a child's manifest."""
     return _KINDS[manifest["apiVersion"], manifest["kind"]]
@@ -62,6 +65,8 @@ class Executor:
 
     client: Client
     world: World
+    may_act: Callable[[], bool] = lambda: True
+    """Asked before each write."""
     repaired: int = 0
     """Children that had been changed by somebody else."""
     _settled: dict[tuple[Kind, Key], tuple[str, str]] = field(default_factory=dict)
@@ -84,25 +89,38 @@ class Executor:
             if known["metadata"].get("annotations", {}).get(names.DIGEST) == digest:
                 self.repaired += 1
         try:
-            made = await self.client.apply(kind, asked, force=known is not None)
+            made = await self._write(kind, asked, force=known is not None)
         except ConflictError:
-            if known is not None or not await self._is_ours(kind, asked):
+            if known is not None:
+                raise  # No matter of owners, which are not asked: it has changed in this moment.
+            if not await self._is_ours(kind, asked):
                 raise ForeignError(kind.kind, key[1]) from None
-            made = await self.client.apply(kind, asked, force=True)
+            made = await self._write(kind, asked, force=True)
         if not matches(asked, made):
             self._settled[kind, key] = (digest, made["metadata"]["resourceVersion"])
         self.world.put(kind, made)
         return True
 
+    async def _write(self, kind: Kind, asked: Object, *, force: bool) -> Object:
+        self._only_leading()
+        return await self.client.apply(kind, asked, force=force)
+
+    def _only_leading(self) -> None:
+        if not self.may_act():
+            raise NotLeadingError("The lead was lost in the middle of a turn: what was left is not written.")
+
     async def delete(self, kind: Kind, item: Object) -> None:
-        """Delete this very object, and what it owns. Raises KubeError."""
+        """Delete this very object, and what it owns. Raises KubeError, a ConflictError if it is another."""
         key = namespace, name = key_of(item)
-        with suppress(ConflictError):  # Another one by now.
-            await self.client.delete(kind, namespace, name, uid=item["metadata"]["uid"])
+        self._only_leading()
+        await self.client.delete(kind, namespace, name, uid=item["metadata"]["uid"])
         self._settled.pop((kind, key), None)
 
     async def status(self, kind: Kind, item: Object, status: Mapping[str, Any]) -> bool:
-        """Make `status` the object's; whether that took a write. Raises KubeError."""
+        """Make `status`, decided on `item`, the object's; whether that took a write.
+
+        Raises KubeError, a ConflictError if the object has changed since.
+        """
         known = self.world.get(kind, key_of(item)) or item
         if known.get("status") == status:
             return False
@@ -110,9 +128,17 @@ class Executor:
         body = {
             "apiVersion": kind.api_version,
             "kind": kind.kind,
-            "metadata": {"name": name, "namespace": namespace},
+            # Of this very version: a status that was decided on an older one would undo what came since,
+            # and another object that has the name by now has a status of its own.
+            "metadata": {
+                "name": name,
+                "namespace": namespace,
+                "uid": item["metadata"]["uid"],
+                "resourceVersion": item["metadata"]["resourceVersion"],
+            },
             "status": dict(status),
         }
+        self._only_leading()
         made = await self.client.apply_status(kind, body)
         self.world.put(kind, made)
         return True

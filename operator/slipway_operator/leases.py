@@ -29,28 +29,45 @@ class Election:
     clock: Callable[[], float]
     report: Callable[[str], None]
     leading: bool = False
+    _renewed: float = field(default=float("-inf"))
+    """When the renewal was asked for that the lead rests on."""
     _seen: tuple[Any, ...] = ()
     """What changes with each renewal, as last seen."""
     _seen_at: float = field(default=float("-inf"))
 
     async def win(self) -> None:
         """Wait until this candidate leads."""
-        while not await self._try():  # noqa: ASYNC110 - a Lease is looked at, it tells nobody
+        while True:
+            asked = self.clock()
+            if await self._try():
+                self._renewed = asked
+                if self._left > 0:
+                    break
             await asyncio.sleep(self.renew)
         self.leading = True
 
+    @property
+    def may_act(self) -> bool:
+        """Whether nobody else can lead yet. To be asked before each write: a process that was stopped for
+        a while goes on in the middle of what it did."""
+        return self.leading and self._left > 0
+
+    @property
+    def _left(self) -> float:
+        """Seconds for which the last renewal is good for acting."""
+        return self._renewed + self.duration * 2 / 3 - self.clock()
+
     async def hold(self) -> None:
         """Renew; returns when the Lease is lost, so that whoever acted stops."""
-        renewed = self.clock()
-        while self.clock() - renewed < self.duration * 2 / 3:
-            await asyncio.sleep(self.renew)
+        while self._left > 0:
+            await asyncio.sleep(min(self.renew, self._left))
             asked = self.clock()
             try:
-                held = await asyncio.wait_for(self._try(), max(self.renew, self.duration / 3))
+                held = await asyncio.wait_for(self._try(), max(0.0, self._left))
             except TimeoutError:
                 continue
             if held:
-                renewed = asked
+                self._renewed = asked
             elif self._seen and self._seen[0] != self.identity:
                 break
         self.leading = False

@@ -58,6 +58,8 @@ class Operator:
     metrics: Metrics
     now: Callable[[], float]
     """Seconds since 1970."""
+    may_act: Callable[[], bool] = lambda: True
+    """Asked before each write."""
     world: World = field(default_factory=World)
     queue: Queue[Item] = field(init=False)
     executor: Executor = field(init=False)
@@ -71,7 +73,7 @@ class Operator:
 
     def __post_init__(self) -> None:
         self.queue = Queue(self.settings.backoff_first, self.settings.backoff_most)
-        self.executor = Executor(self.client, self.world)
+        self.executor = Executor(self.client, self.world, self.may_act)
         self.teller = Teller(self.client, self.log, self.settings.identity, self.now)
         self.measuring = Measuring(self.settings, self.world, self.engine_key, self._measured)
 
@@ -204,6 +206,8 @@ class Operator:
             try:
                 again_after = await asyncio.wait_for(self._look_after(kind, key), _ATTEMPT)
             except asyncio.CancelledError:
+                # The lead was lost; who wins it again begins with what was left.
+                self.queue.add(item)
                 self.queue.done(item)
                 raise
             except ConflictError as error:
@@ -274,17 +278,18 @@ class Operator:
         if status is not None:
             if refused is not None:
                 status = with_refusal(status, parent, refused, self.now())
-            if await self.executor.status(LLM_SERVICE, parent, status) and refused is not None:
-                await self.teller.tell(LLM_SERVICE, parent, Event("Warning", *refusal(refused)))
-        for event in made.events:
-            await self.teller.tell(LLM_SERVICE, parent, event)
+            # What is told is in the status as well: a turn that changes nothing there has nothing to tell.
+            if await self.executor.status(LLM_SERVICE, parent, status):
+                told = (Event("Warning", *refusal(refused)),) if refused is not None else ()
+                for event in (*told, *made.events):
+                    await self.teller.tell(LLM_SERVICE, parent, event)
         if refused is not None:
             raise refused
         return made.again_after
 
     async def _key(self, key: APIKey, parent: Object) -> float | None:
-        secret = self.world.get(SECRET, (key_of(parent)[0], secret_name(key.metadata.name)))
-        if secret is None and not (parent.get("status") or {}).get("keyHash"):
+        secret = None
+        if key.status.key_hash is None or key.rotation is not None:
             secret = await self._fresh_secret(parent)
         made = plan_key(key, parent, secret, self.now(), new_key)
         if made.secret is not None:

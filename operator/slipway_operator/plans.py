@@ -243,6 +243,14 @@ def _revisions_children(
         service = histories.service_at(revision)
         if service is not None:
             apply += revision_children(service, revision, replicas, settings, parent)
+        elif replicas == 0:
+            delete += _all_of(observed.children, revision)  # No longer wanted, and nobody knows what it was.
+    delete += [
+        # Of a deletion that was cut short only the Service is left.
+        (kind, item)
+        for (kind, _), item in observed.children.items()
+        if kind == SERVICE and _label(item, names.REVISION) not in {"", *kept, *step.replicas, *groups}
+    ]
     return apply, delete
 
 

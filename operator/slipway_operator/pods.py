@@ -56,8 +56,9 @@ def pod_template(
     if engine.pod_template:
         template = merge(template, engine.pod_template)
     # What ties pods to their revision is nobody's to change.
-    template["metadata"]["labels"] |= names.labels(name, revision)
-    return template
+    metadata = template.get("metadata") or {}
+    labels = {**(metadata.get("labels") or {}), **names.labels(name, revision)}
+    return {**template, "metadata": {**metadata, "labels": labels}}
 
 
 def fetch_template(service: LLMService, settings: OperatorSettings) -> dict[str, Any]:

@@ -24,7 +24,6 @@ _SILENT = 300.0
 async def serve(settings: OperatorSettings, client: Client, log: Log) -> None:
     """Run until SIGTERM."""
     metrics = Metrics()
-    operator = Operator(client, settings, log, metrics, time.time)
     election = Election(
         client=client,
         namespace=settings.namespace,
@@ -35,6 +34,7 @@ async def serve(settings: OperatorSettings, client: Client, log: Log) -> None:
         clock=time.monotonic,
         report=lambda text: log.write("warning", "lease", text),
     )
+    operator = Operator(client, settings, log, metrics, time.time, lambda: election.may_act)
     server = Server(
         metrics,
         refresh=lambda: _refresh(metrics, operator, election),

@@ -35,10 +35,16 @@ def samples(text: str, prefixes: tuple[str, ...]) -> Iterable[Sample]:
             name: _ESCAPED.sub(lambda found: "\n" if found[1] == "n" else found[1], value)
             for name, value in _LABEL.findall(match[2] or "")
         }
-        try:
-            yield match[1], labels, float(match[3])
-        except ValueError:
-            continue
+        value = _number(match[3])
+        if value is not None and math.isfinite(value):
+            yield match[1], labels, value
+
+
+def _number(text: str) -> float | None:
+    try:
+        return float(text)
+    except ValueError:
+        return None
 
 
 @dataclass(slots=True)
@@ -64,8 +70,9 @@ class Sums:
             self.revisions[revision] = (requests + value, errors + failed)
         elif name == "slipway_revision_first_byte_seconds_bucket":
             buckets = self.first_byte.setdefault(revision, {})
-            bound = float(labels.get("le", "inf").replace("+Inf", "inf"))
-            buckets[bound] = buckets.get(bound, 0.0) + value
+            bound = _number(labels.get("le", "+Inf"))
+            if bound is not None:
+                buckets[bound] = buckets.get(bound, 0.0) + value
 
     def counts(self) -> dict[str, Counts]:
         """By revision."""
@@ -148,6 +155,7 @@ class Scraper:
             return None
 
     async def close(self) -> None:
-        """Close its connections."""
+        """Close its connections; further readings make others."""
         if self._session is not None:
             await self._session.close()
+            self._session = None

@@ -1,46 +1,27 @@
 """The operator killed before every write, doubled, fought with, refused and lied to, on a real API server."""
 
 import asyncio
-import copy
-import json
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from cluster.convergence import (
+    CHANGED,
+    OBJECTS,
+    one_revision,
+    settled,
+    state,
+    turned,
+    until,
+)
 from cluster.installation import condition, events, key, service
 from cluster.kubectl import Kubectl
-from cluster.operators import Running, acting
+from cluster.operators import acting
 from slipway.kube.config import Connection, load
 
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 """An operator that is killed leaves its connections as they are, as a killed process does."""
-KINDS = (
-    "llmservices,apikeys,deployments,services,serviceaccounts,poddisruptionbudgets,networkpolicies,"
-    "secrets,persistentvolumeclaims,jobs"
-)
-_MADE_UP = (
-    "uid",
-    "resourceVersion",
-    "creationTimestamp",
-    "generation",
-    "managedFields",
-    "lastTransitionTime",
-    "observedGeneration",
-    "deployedAt",
-    "createdAt",
-    "startedAt",
-    "stepStartedAt",
-    "clusterIP",
-    "clusterIPs",
-    "keyHash",
-    "key",
-    "status-of-deployment",
-    "deployment.kubernetes.io/revision",
-    "slipway.dev/applied",
-)
-"""Fields that differ between two objects that are alike."""
 
 
 @pytest.fixture
@@ -52,69 +33,6 @@ def connection(cluster: Path) -> Connection:
 def definitions(kubectl: Kubectl) -> None:
     kubectl("apply", "--server-side", "--force-conflicts", "--kustomize=k8s/crds")
     kubectl("wait", "--for=condition=Established", "crd", "llmservices.slipway.dev", "apikeys.slipway.dev")
-
-
-async def until(kubectl: Kubectl, namespace: str, done: Callable[[dict[str, Any]], object], what: str) -> Any:
-    """Wait until the LLMService `m` is so."""
-    found: dict[str, Any] = {}
-    for _ in range(300):
-        found = await asyncio.to_thread(kubectl.get, namespace, "llmservice", "m")
-        if done(found):
-            return found
-        await asyncio.sleep(0.2)
-    raise AssertionError(f"{what} did not happen: {json.dumps(found.get('status'))}")
-
-
-def settled(found: dict[str, Any]) -> bool:
-    status = found.get("status", {})
-    return bool(
-        status.get("observedGeneration") == found["metadata"]["generation"]
-        and status.get("rollout", {}).get("phase") == "Complete"
-        and condition(found, "Ready").get("status") == "True"
-    )
-
-
-def bare(value: Any, namespace: str) -> Any:
-    """Without what differs each time."""
-    if isinstance(value, dict):
-        return {name: bare(each, namespace) for name, each in sorted(value.items()) if name not in _MADE_UP}
-    if isinstance(value, list):
-        return [bare(each, namespace) for each in value]
-    return value.replace(namespace, "NAMESPACE") if isinstance(value, str) else value
-
-
-def state(kubectl: Kubectl, namespace: str) -> dict[str, Any]:
-    """Everything in the namespace, comparable; of children of Slipway's the spec alone."""
-    found = {}
-    for item in copy.deepcopy(kubectl.get(namespace, KINDS)["items"]):
-        if item["metadata"]["name"] in ("default", "kube-root-ca.crt"):
-            continue
-        if item["kind"] not in ("LLMService", "APIKey"):
-            item.pop("status", None)
-        found[f"{item['kind']}/{item['metadata']['name']}"] = bare(item, namespace)
-    return found
-
-
-async def turned(running: Running, kind: str) -> None:
-    """Wait until the operator has had a turn over an object of `kind`."""
-    labels = {"kind": kind, "outcome": "ok"}
-    name = "slipway_operator_reconciles_total"
-    while not running.operator.metrics.registry.get_sample_value(name, labels):  # noqa: ASYNC110
-        await asyncio.sleep(0.05)
-
-
-QUICK = {"analysis": {"interval": "1s", "failureLimit": 1}}
-AT_ONCE = {"spec": {"terminationGracePeriodSeconds": 1}}
-"""Nobody asks these engines, so none has anything to finish."""
-
-
-def model(says: str) -> dict[str, Any]:
-    item = service("m", f"--say={says}", rollout=QUICK)
-    item["spec"]["engine"]["podTemplate"] = AT_ONCE
-    return item
-
-
-OBJECTS, CHANGED = (model("one"), key("k")), model("two")
 
 
 async def lead_to_the_end(
@@ -141,13 +59,9 @@ async def lead_to_the_end(
         async with acting(connection, namespace, **settings):
             await until(kubectl, namespace, settled, "the second way")
     async with acting(connection, namespace, **settings):
-        await until(kubectl, namespace, lambda found: _one_revision(kubectl, namespace), "the old one's end")
+        await until(kubectl, namespace, lambda found: one_revision(kubectl, namespace), "the old one's end")
         await until(kubectl, namespace, lambda found: found["status"]["replicas"] == 1, "one replica")
     return writes
-
-
-def _one_revision(kubectl: Kubectl, namespace: str) -> bool:
-    return len(kubectl.get(namespace, "deployments")["items"]) == 1
 
 
 @pytest.mark.timeout(1200)
