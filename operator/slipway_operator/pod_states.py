@@ -120,9 +120,14 @@ def _of_group(group: Object | None) -> Trouble | None:
 def trouble_of(pod: Object, now: float) -> Trouble | None:
     """Why the pod is not ready, where it says so."""
     status = pod.get("status", {})
+    if status.get("phase") == "Succeeded":
+        return None
     scheduled = _condition(pod, "PodScheduled")
     if scheduled.get("status") == "False":
         why = scheduled.get("message", "no node fits")
+        if "PersistentVolumeClaim" in why:
+            mend = "Check the claim with `kubectl describe pvc`, and cache.storageClass, size and accessMode."
+            return Trouble("VolumeNotBound", f"{_name(pod)} has no volume: {why.rstrip('.')}. {mend}")
         mend = "Ask for less in engine.resources, add nodes, or let the pods tolerate the nodes' taints."
         return Trouble("Unschedulable", f"{_name(pod)} fits on no node: {why.rstrip('.')}. {mend}")
     for container in [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]:
