@@ -63,7 +63,8 @@ class Election:
             await asyncio.sleep(min(self.renew, self._left))
             asked = self.clock()
             try:
-                held = await asyncio.wait_for(self._try(), max(0.0, self._left))
+                async with asyncio.timeout(self._left):
+                    held = await self._try()
             except TimeoutError:
                 continue
             if held:

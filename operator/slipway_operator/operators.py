@@ -204,7 +204,9 @@ class Operator:
             kind, key = item
             started = self.now()
             try:
-                again_after = await asyncio.wait_for(self._look_after(kind, key), _ATTEMPT)
+                # Not wait_for: that of Python 3.11 may lose the cancellation of a worker.
+                async with asyncio.timeout(_ATTEMPT):
+                    again_after = await self._look_after(kind, key)
             except asyncio.CancelledError:
                 # The lead was lost; who wins it again begins with what was left.
                 self.queue.add(item)
