@@ -44,7 +44,7 @@ async def lead_to_the_end(
     """
     kubectl.apply(namespace, *OBJECTS)
     writes = 0
-    settings = {"engine_image_cpu": image}
+    settings: dict[str, Any] = {"engine_image_cpu": image}
     for wanted in (None, CHANGED):
         if wanted is not None:
             kubectl.apply(namespace, wanted)

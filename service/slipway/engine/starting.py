@@ -25,7 +25,7 @@ def fetch_model(options: EngineOptions) -> int:
     reports.configure_logging()
     answer_signals()
     path, adapters = Fetch(options).result()
-    reports.write("fetched", f"{options.source} is at {path}", adapters=sorted(adapters))
+    reports.write("fetched", f"{options.source} is at {path}", path=str(path), adapters=sorted(adapters))
     return 0
 
 

@@ -1,6 +1,8 @@
-"""Slipway installed once for each module of this folder, with engines without a model."""
+"""Slipway installed once for each module of this folder."""
 
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import pytest
 
@@ -12,18 +14,15 @@ from cluster.programs import programs
 NAMESPACE = "slipway-system"
 
 
-@pytest.fixture(scope="module")
-def slipway(
-    kubectl: Kubectl, project_image: Callable[[str], str], fake_engine: str
-) -> Iterator[Installation]:
-    """The chart's release with two gateways, two operators, and the fake engine for every model."""
+@contextmanager
+def installed(kubectl: Kubectl, gateway: str, engines: dict[str, Any]) -> Iterator[Installation]:
+    """The chart's release with two gateways and two operators, and `engines` as its values say."""
     helm = Helm(programs() / "helm", kubectl.kubeconfig)
-    gateway = project_image("gateway")
     small = {"requests": {"cpu": "10m", "memory": "128Mi"}}
     values = {
         "gateway": {"replicas": 2, "image": image(gateway), "drainTimeout": 30, "resources": small},
         "operator": {"replicas": 2, "resources": small},
-        "engines": {"device": "cpu", "cpu": image(fake_engine)},
+        "engines": engines,
         "database": {"ephemeral": True},
     }
     installation = Installation(kubectl, helm, NAMESPACE, values)
@@ -37,9 +36,21 @@ def slipway(
         kubectl("delete", "namespace", NAMESPACE, "--timeout=120s")
 
 
+@pytest.fixture(scope="module")
+def slipway(
+    kubectl: Kubectl, project_image: Callable[[str], str], fake_engine: str
+) -> Iterator[Installation]:
+    """Slipway with the fake engine for every model."""
+    engines = {"device": "cpu", "cpu": image(fake_engine)}
+    with installed(kubectl, project_image("gateway"), engines) as installation:
+        yield installation
+
+
 @pytest.fixture
-def models(slipway: Installation, kubectl: Kubectl, namespace: str) -> str:
+def models(slipway: Installation, kubectl: Kubectl, namespace: str) -> Iterator[str]:
     """A namespace with a key that may call everything."""
     kubectl.apply(namespace, key("tester"))
     kubectl.wait(namespace, "condition=Ready", "apikey/tester")
-    return namespace
+    yield namespace
+    # The namespace takes its time to go; until then the next test's models and keys would be second.
+    kubectl("delete", "llmservices,apikeys", "--all", f"--namespace={namespace}", "--timeout=60s")

@@ -50,8 +50,10 @@ def asked(
 
 def complete(found: dict[str, Any]) -> bool:
     status = found["status"]
-    return status["observedGeneration"] == found["metadata"]["generation"] and (
-        status["rollout"]["phase"] == "Complete" and condition(found, "Progressing")["status"] != "True"
+    return bool(
+        status["observedGeneration"] == found["metadata"]["generation"]
+        and status["rollout"]["phase"] == "Complete"
+        and condition(found, "Progressing")["status"] != "True"
     )
 
 
