@@ -97,7 +97,8 @@ def make_api(
         openapi_url=None,
         redirect_slashes=False,
     )
-    openapi = json.dumps(document(routes, __version__)).encode()
+    routers = tuple(routers)
+    openapi = json.dumps(document(routes, routers, __version__)).encode()
 
     @app.get("/v1/models")
     async def list_models(request: Request) -> JSONResponse:

@@ -1,47 +1,15 @@
 """The OpenAPI document, made from the tables that check requests, so it cannot say anything else."""
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
 
+from fastapi import APIRouter
+
+from slipway.gateway import openapi_administration as administration
 from slipway.gateway import openapi_conversations as conversations
 from slipway.gateway.bounds import CHAT_MESSAGE
 from slipway.gateway.dialects.anthropic import ANTHROPIC
+from slipway.gateway.openapi_parts import AGAIN, ID, SECURED, Schema, error, in_json, ref
 from slipway.gateway.routes import Route
-
-Schema = dict[str, Any]
-
-_ERRORS = {
-    400: "The request is wrong; `param` names the field.",
-    401: "The key is missing or not valid.",
-    404: "The model does not exist, or the key may not use it.",
-    408: "The request did not arrive in time.",
-    413: "The body is too large.",
-    429: "A limit of the key is reached; `Retry-After` says when to try again.",
-    431: "The request's head is too large.",
-    500: "The gateway failed.",
-    502: "The engine failed.",
-    503: "The model is not ready, or everything is busy; `Retry-After` says when to try again.",
-    504: "The engine did not answer in time.",
-}
-_ID = {"x-request-id": {"schema": {"type": "string", "pattern": "^[A-Za-z0-9._-]{1,64}$"}, "required": True}}
-_AGAIN = {
-    "retry-after": {"schema": {"type": "string", "pattern": "^[0-9]+$"}, "required": True},
-    "retry-after-ms": {"schema": {"type": "string", "pattern": "^[0-9]+$"}, "required": True},
-}
-
-
-def _ref(name: str) -> Schema:
-    return {"$ref": f"#/components/schemas/{name}"}
-
-
-def _json(schema: Schema) -> Schema:
-    return {"application/json": {"schema": schema}}
-
-
-def _error(status: int, shape: str = "Error") -> Schema:
-    headers = {**_ID, **(_AGAIN if status in (429, 503) else {})}
-    return {"description": _ERRORS[status], "headers": headers, "content": _json(_ref(shape))}
-
 
 _USAGE: Schema = {
     "type": "object",
@@ -64,7 +32,7 @@ def _completion(kind: str) -> Schema:
             "created": {"type": "integer"},
             "model": {"type": "string"},
             "choices": {"type": "array", "items": {"type": "object", "required": ["index"]}},
-            "usage": {"anyOf": [_ref("Usage"), {"type": "null"}]},
+            "usage": {"anyOf": [ref("Usage"), {"type": "null"}]},
         },
     }
 
@@ -83,7 +51,7 @@ def _judged(item: Schema) -> Schema:
                 "type": "array",
                 "items": {"type": "object", "required": list(item), "properties": item},
             },
-            "usage": _ref("Usage"),
+            "usage": ref("Usage"),
         },
     }
 
@@ -115,7 +83,7 @@ _ANSWERS: dict[str, Schema] = {
                     },
                 },
             },
-            "usage": _ref("Usage"),
+            "usage": ref("Usage"),
         },
     },
     "/v1/score": _judged(
@@ -127,7 +95,7 @@ _ANSWERS: dict[str, Schema] = {
         "properties": {
             "id": {"type": "string"},
             "model": {"type": "string"},
-            "usage": _ref("Usage"),
+            "usage": ref("Usage"),
             "results": {
                 "type": "array",
                 "items": {
@@ -241,19 +209,19 @@ _STREAM = conversations.events(
 
 
 def _relayed(route: Route) -> Schema:
-    content = _json(_ANSWERS[route.path])
+    content = in_json(_ANSWERS[route.path])
     if route.streams:
         content |= conversations.STREAMS.get(route.path, _STREAM)
     shape = "AnthropicError" if route.dialect is ANTHROPIC else "Error"
     codes = (400, 401, 404, 408, 413, 429, 431, 500, 502, 503, 504)
-    answers: Schema = {"200": {"description": "The answer.", "headers": _ID, "content": content}}
+    answers: Schema = {"200": {"description": "The answer.", "headers": ID, "content": content}}
     return {
         "post": {
             "summary": route.summary,
             "operationId": route.path.strip("/").replace("/", "_"),
-            "security": [{"bearer": []}, {"apiKey": []}],
-            "requestBody": {"required": True, "content": _json(_request(route))},
-            "responses": answers | {str(code): _error(code, shape) for code in codes},
+            "security": SECURED,
+            "requestBody": {"required": True, "content": in_json(_request(route))},
+            "responses": answers | {str(code): error(code, shape) for code in codes},
         }
     }
 
@@ -262,60 +230,44 @@ def _get(summary: str, answer: Schema, *errors: int, secured: bool = False) -> S
     operation: Schema = {
         "summary": summary,
         "responses": {
-            "200": {"description": "The answer.", "headers": _ID, "content": answer},
-            **{str(code): _error(code) for code in (*errors, 400, 431, 500)},
+            "200": {"description": "The answer.", "headers": ID, "content": answer},
+            **{str(code): error(code) for code in (*errors, 400, 431, 500)},
         },
     }
-    operation["security"] = [{"bearer": []}, {"apiKey": []}] if secured else []
+    operation["security"] = SECURED if secured else []
     return operation
 
 
-def _kept_responses() -> Schema:
-    """What can be done with a response that is kept."""
-    response = _json(_ref("Response"))
-    errors = (401, 404, 503)
-    cancel = _get("End a response in the background", response, *errors, secured=True)
-    listed = _get("List what a response was made from", _json(conversations.LIST), *errors, secured=True)
-    shown = _get("Show or follow a response", response, *errors, secured=True)
-    shown["responses"]["200"]["content"] = response | conversations.STREAMS["/v1/responses"]
-    paths = {
-        "/v1/responses/{response}": {
-            "get": {**shown, "parameters": conversations.FOLLOWING},
-            "delete": _get("Delete a response", _json(conversations.DELETED), *errors, secured=True),
-        },
-        "/v1/responses/{response}/cancel": {"post": cancel},
-        "/v1/responses/{response}/input_items": {"get": {**listed, "parameters": conversations.PAGING}},
-    }
-    return {path: {"parameters": [conversations.ID], **operations} for path, operations in paths.items()}
-
-
-def document(routes: Mapping[str, Route], version: str) -> Schema:
+def document(routes: Mapping[str, Route], routers: Iterable[APIRouter], version: str) -> Schema:
     """The whole document, OpenAPI 3.2, whose `itemSchema` describes one event of a stream."""
     paths: Schema = {route.path: _relayed(route) for route in routes.values()}
     models = {
         "type": "object",
         "required": ["object", "data"],
-        "properties": {"object": {"const": "list"}, "data": {"type": "array", "items": _ref("Model")}},
+        "properties": {"object": {"const": "list"}, "data": {"type": "array", "items": ref("Model")}},
     }
-    paths["/v1/models"] = {"get": _get("List the models this key may call", _json(models), 401, secured=True)}
+    paths["/v1/models"] = {
+        "get": _get("List the models this key may call", in_json(models), 401, secured=True)
+    }
     paths["/v1/models/{name}"] = {
         "parameters": [
             {"name": "name", "in": "path", "required": True, "schema": {"type": "string", "minLength": 1}}
         ],
-        "get": _get("Show one model", _json(_ref("Model")), 401, 404, secured=True),
+        "get": _get("Show one model", in_json(ref("Model")), 401, 404, secured=True),
     }
-    paths |= _kept_responses()
+    administered, components = administration.described(routers)
+    paths |= administered
     live = {"type": "object", "required": ["live"], "properties": {"live": {"const": True}}}
-    paths["/livez"] = {"get": _get("Whether the process lives", _json(live))}
-    ready = _get("Whether requests can be answered, and if not, why", _json(_ref("Readiness")))
+    paths["/livez"] = {"get": _get("Whether the process lives", in_json(live))}
+    ready = _get("Whether requests can be answered, and if not, why", in_json(ref("Readiness")))
     ready["responses"]["503"] = {
         "description": "No model can be called now.",
-        "headers": {**_ID, **_AGAIN},
-        "content": _json(_ref("Readiness")),
+        "headers": {**ID, **AGAIN},
+        "content": in_json(ref("Readiness")),
     }
     paths["/readyz"] = {"get": ready}
     paths["/metrics"] = {"get": _get("Prometheus metrics", {"text/plain": {"schema": {"type": "string"}}})}
-    paths["/openapi.json"] = {"get": _get("This document", _json({"type": "object"}))}
+    paths["/openapi.json"] = {"get": _get("This document", in_json({"type": "object"}))}
     return {
         "openapi": "3.2.0",
         "info": {
@@ -332,6 +284,7 @@ def document(routes: Mapping[str, Route], version: str) -> Schema:
                 "Readiness": _READINESS,
                 "ChatMessage": CHAT_MESSAGE,
                 **conversations.COMPONENTS,
+                **components,
             },
             "securitySchemes": {
                 "bearer": {"type": "http", "scheme": "bearer"},

@@ -1,25 +1,20 @@
 """What the OpenAPI document says of Responses and Messages beside the fields of their requests."""
 
-from typing import Any
-
 from slipway.gateway.messages.blocks import MESSAGE_SCHEMA, TEXT_SCHEMA
+from slipway.gateway.openapi_parts import INTEGER, STRING, Schema, listed
 from slipway.gateway.responses.fields import tool
 from slipway.gateway.responses.items import ITEM_SCHEMA
 from slipway.gateway.settings import GatewaySettings
 
-Schema = dict[str, Any]
-
-_INTEGER = {"type": "integer"}
-_STRING = {"type": "string"}
 _RESPONSE: Schema = {
     "type": "object",
     "required": ["id", "object", "created_at", "status", "model", "output", "usage", "error"],
     "properties": {
-        "id": _STRING,
+        "id": STRING,
         "object": {"const": "response"},
-        "created_at": _INTEGER,
+        "created_at": INTEGER,
         "status": {"enum": ["queued", "in_progress", "completed", "incomplete", "failed", "cancelled"]},
-        "model": _STRING,
+        "model": STRING,
         "output": {"type": "array", "items": {"type": "object", "required": ["type", "id"]}},
         "previous_response_id": {"type": ["string", "null"]},
         "error": {
@@ -35,9 +30,9 @@ _RESPONSE: Schema = {
                     "type": "object",
                     "required": ["input_tokens", "output_tokens", "total_tokens"],
                     "properties": {
-                        "input_tokens": _INTEGER,
-                        "output_tokens": _INTEGER,
-                        "total_tokens": _INTEGER,
+                        "input_tokens": INTEGER,
+                        "output_tokens": INTEGER,
+                        "total_tokens": INTEGER,
                     },
                 },
             ]
@@ -48,17 +43,17 @@ _MESSAGE: Schema = {
     "type": "object",
     "required": ["id", "type", "role", "model", "content", "stop_reason", "stop_sequence", "usage"],
     "properties": {
-        "id": _STRING,
+        "id": STRING,
         "type": {"const": "message"},
         "role": {"const": "assistant"},
-        "model": _STRING,
+        "model": STRING,
         "content": {"type": "array", "minItems": 1, "items": {"type": "object", "required": ["type"]}},
         "stop_reason": {"enum": ["end_turn", "max_tokens", "stop_sequence", "tool_use"]},
         "stop_sequence": {"type": ["string", "null"]},
         "usage": {
             "type": "object",
             "required": ["input_tokens", "output_tokens"],
-            "properties": {"input_tokens": _INTEGER, "output_tokens": _INTEGER},
+            "properties": {"input_tokens": INTEGER, "output_tokens": INTEGER},
         },
     },
 }
@@ -72,14 +67,14 @@ _ERROR: Schema = {
             "type": "object",
             "required": ["type", "message"],
             "additionalProperties": False,
-            "properties": {"type": _STRING, "message": _STRING},
+            "properties": {"type": STRING, "message": STRING},
         },
     },
 }
 _COUNT: Schema = {
     "type": "object",
     "required": ["input_tokens"],
-    "properties": {"input_tokens": _INTEGER},
+    "properties": {"input_tokens": INTEGER},
 }
 
 COMPONENTS: dict[str, Schema] = {
@@ -109,14 +104,14 @@ def events(description: str, payload: Schema, *, named: bool, end: str | None = 
         "required": ["event", "data"] if named else ["data"],
         "properties": {
             "data": data if end is None else {"anyOf": [{"const": end}, data]},
-            **({"event": _STRING} if named else {}),
+            **({"event": STRING} if named else {}),
         },
         "description": description,
     }
     return {"text/event-stream": {"itemSchema": item}}
 
 
-_NAMED: Schema = {"type": "object", "required": ["type"], "properties": {"type": _STRING}}
+_NAMED: Schema = {"type": "object", "required": ["type"], "properties": {"type": STRING}}
 STREAMS: dict[str, Schema] = {
     "/v1/responses": events(
         "With `stream: true`: OpenAI's events of a response, numbered; the last one is "
@@ -124,7 +119,7 @@ STREAMS: dict[str, Schema] = {
         {
             **_NAMED,
             "required": ["type", "sequence_number"],
-            "properties": {"type": _STRING, "sequence_number": _INTEGER},
+            "properties": {"type": STRING, "sequence_number": INTEGER},
         },
         named=True,
     ),
@@ -134,38 +129,9 @@ STREAMS: dict[str, Schema] = {
         named=True,
     ),
 }
-LIST: Schema = {
-    "type": "object",
-    "required": ["object", "data", "first_id", "last_id", "has_more"],
-    "properties": {
-        "object": {"const": "list"},
-        "data": {"type": "array", "items": {"type": "object", "required": ["id", "type"]}},
-        "first_id": {"type": ["string", "null"]},
-        "last_id": {"type": ["string", "null"]},
-        "has_more": {"type": "boolean"},
-    },
-}
+LIST = listed({"type": "object", "required": ["id", "type"]})
 DELETED: Schema = {
     "type": "object",
     "required": ["id", "object", "deleted"],
-    "properties": {"id": _STRING, "object": {"const": "response"}, "deleted": {"const": True}},
+    "properties": {"id": STRING, "object": {"const": "response"}, "deleted": {"const": True}},
 }
-ID: Schema = {
-    "name": "response",
-    "in": "path",
-    "required": True,
-    "schema": {"type": "string", "minLength": 1},
-}
-FOLLOWING: list[Schema] = [
-    {"name": "stream", "in": "query", "schema": {"type": "boolean"}},
-    {
-        "name": "starting_after",
-        "in": "query",
-        "schema": {"type": "integer", "minimum": -1, "maximum": 2**31 - 1},
-    },
-]
-PAGING: list[Schema] = [
-    {"name": "after", "in": "query", "schema": {"type": "string", "maxLength": 128}},
-    {"name": "limit", "in": "query", "schema": {"type": "integer", "minimum": 1, "maximum": 100}},
-    {"name": "order", "in": "query", "schema": {"type": "string", "enum": ["asc", "desc"]}},
-]

@@ -8,6 +8,7 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints
 
 from slipway.gateway.apis import Caller, page
+from slipway.gateway.apis.bodies import checked, read_object
 from slipway.gateway.batches import store
 from slipway.gateway.batches.lines import ENDPOINTS
 from slipway.gateway.errors import invalid_request
@@ -23,7 +24,7 @@ class BatchRequest(BaseModel):
     model_config = ConfigDict(extra="forbid")
 
     input_file_id: str = Field(max_length=64)
-    endpoint: str = Field(max_length=64)
+    endpoint: str = Field(max_length=64, json_schema_extra={"enum": list(ENDPOINTS)})
     completion_window: Literal["24h"]
     metadata: Annotated[dict[Label, Word], Field(max_length=16)] | None = None
 
@@ -38,8 +39,9 @@ def router(
         return JSONResponse(store.describe(row, now_us()))
 
     @routes.post("/v1/batches")
-    async def create(asked: BatchRequest, request: Request) -> JSONResponse:
+    async def create(request: Request) -> JSONResponse:
         key = await caller(request)
+        asked = checked(BatchRequest, await read_object(request))
         if asked.endpoint not in ENDPOINTS:
             raise invalid_request(
                 f"`endpoint` must be one of {', '.join(f'`{each}`' for each in ENDPOINTS)}.", "endpoint"

@@ -1,7 +1,7 @@
 """`/v1/organization/usage/…` and `/v1/organization/costs`: OpenAI's reports, for admins."""
 
 from collections.abc import Callable
-from typing import Annotated
+from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse
@@ -18,6 +18,7 @@ _COST_PAGE = (7, 180)
 _LATEST = 1 << 32
 """Seconds since 1970 in the year 2106; a later time is taken for this one."""
 
+_GROUP_BY = "group_by"
 Seconds = Annotated[int, Query(ge=0, lt=1 << 53)]
 
 
@@ -26,12 +27,14 @@ def router(caller: Caller, database: Database, now_us: Callable[[], int]) -> API
     routes = APIRouter(prefix="/v1/organization")
 
     def add(path: str, report: Report, widths: dict[str, tuple[int, int]]) -> None:
-        @routes.get(path, name=path)
+        extra = {"parameters": _lists(report)}
+
+        @routes.get(path, name=path, openapi_extra=extra)
         async def show(
             request: Request,
             start_time: Seconds,
             end_time: Annotated[int | None, Query(ge=0, lt=1 << 53)] = None,
-            bucket_width: str = "1d",
+            bucket_width: Annotated[str, Query(json_schema_extra={"enum": list(widths)})] = "1d",
             limit: Annotated[int | None, Query(ge=1)] = None,
             page: Annotated[str | None, Query(max_length=32)] = None,
             batch: bool | None = None,
@@ -44,7 +47,7 @@ def router(caller: Caller, database: Database, now_us: Callable[[], int]) -> API
             usual, most = widths[bucket_width]
             if limit is not None and limit > most:
                 raise invalid_request(f"`limit` is at most {most} for this bucket_width.", "limit")
-            groups = _several(request, "group_by")
+            groups = _several(request, _GROUP_BY)
             for name in groups:
                 if name not in report.groups:
                     raise invalid_request(
@@ -68,6 +71,24 @@ def router(caller: Caller, database: Database, now_us: Callable[[], int]) -> API
     add("/usage/embeddings", EMBEDDINGS, _PAGES)
     add("/costs", COSTS, {"1d": _COST_PAGE})
     return routes
+
+
+def _lists(report: Report) -> list[dict[str, Any]]:
+    """The parameters that `_several` reads, for the OpenAPI document."""
+    names = {"type": "string", "maxLength": 253}
+    return [
+        {
+            "name": name,
+            "in": "query",
+            "description": f"Once for each; `{name}[]` says the same.",
+            "schema": {
+                "type": "array",
+                "items": {"enum": list(report.groups)} if name == _GROUP_BY else names,
+                "maxItems": 100,
+            },
+        }
+        for name in (_GROUP_BY, "project_ids", "user_ids", "api_key_ids", "models", "line_items")
+    ]
 
 
 def _several(request: Request, name: str) -> tuple[str, ...]:
