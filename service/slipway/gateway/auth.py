@@ -28,6 +28,7 @@ class Key:
     """A key as the hot path needs it: the object's name stands for it everywhere, never the key."""
 
     name: str
+    """Unique; on a cluster `NAMESPACE.NAME`, which splits at the first dot as namespaces hold none."""
     owner: str
     key_hash: str
     limits: Limits
@@ -57,14 +58,14 @@ class Key:
     _allowed: dict[str, bool] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, item: APIKey) -> "Key | None":
-        """Read an APIKey object; None if it has no hash yet."""
+    def of(cls, item: APIKey, namespace: str = "") -> "Key | None":
+        """Read an APIKey object of a cluster's namespace, or of none; None if it has no hash yet."""
         status = item.status
         if status.key_hash is None:
             return None
         until = status.previous_expires_at
         return cls.made(
-            item.metadata.name,
+            f"{namespace}.{item.metadata.name}" if namespace else item.metadata.name,
             item.spec,
             status.key_hash,
             status.previous_key_hash,

@@ -170,10 +170,9 @@ class _World:
                 )
         if self._keyring is None:
             keys = self._each(APIKey)
-            self._say_twice(API_KEY, {place: (place[1],) for place in keys})
             for place, item in keys.items():
                 if place not in self._keys:
-                    self._keys[place] = Key.of(item)
+                    self._keys[place] = Key.of(item, place[0])
             made = (self._keys[place] for place in keys)
             self._keyring = Keyring.holding(key for key in made if key is not None)
         owners, routes = self._each(Owner), self._each(ModelRoute)

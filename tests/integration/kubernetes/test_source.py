@@ -98,6 +98,37 @@ async def test_of_two_services_with_one_name_the_first_by_namespace_has_it_and_t
     await running.until(lambda: getattr(model(running, "llama"), "namespace", "") == "b-space")
 
 
+async def test_keys_of_one_name_in_two_namespaces_both_work_and_count_apart(
+    world: World, start_gateway: StartGateway, start_upstream: StartUpstream
+) -> None:
+    world.key("ci", "sk-one", "a-space", limits={"requestsPerMinute": 1})
+    world.key("ci", "sk-two", "b-space", role="admin")
+    world.service()
+    world.engines(await start_upstream())
+    running = await start_gateway()
+    for token, status in (("sk-one", 200), ("sk-one", 429), ("sk-two", 200), ("sk-two", 200)):
+        assert (await running.call(CHAT, chat(), key=token)).status == status
+    listed = (await running.call("/v1/keys", key="sk-two")).json
+    assert [key["name"] for key in listed["data"]] == ["a-space.ci", "b-space.ci"]
+    assert (await running.call("/v1/keys/a-space.ci", key="sk-two")).status == 200
+    requests = [line for line in running.log if line.get("route") == CHAT]
+    assert {line["key"] for line in requests} == {"a-space.ci", "b-space.ci"}
+    assert not [line for line in running.log if line["event"] == "object"]
+
+
+async def test_of_two_owners_with_one_name_the_first_counts_and_the_other_is_told(
+    world: World, start_gateway: StartGateway
+) -> None:
+    for namespace, most in (("b-space", 2), ("a-space", 1)):
+        world.server.put(OWNER, namespace, "team", spec={"name": "search", "limits": {"maxParallel": most}})
+    running = await start_gateway()
+    assert running.gateway.catalog.snapshot.owners["search"].spec.limits.max_parallel == 1
+    told = [line["message"] for line in running.log if line["event"] == "object"]
+    assert told == [
+        "Owner b-space/team: the name 'search' is that of a-space/team, which has it; give it another"
+    ]
+
+
 async def test_an_object_that_cannot_be_read_keeps_its_last_good_content(
     world: World, start_gateway: StartGateway
 ) -> None:
