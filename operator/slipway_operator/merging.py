@@ -26,30 +26,31 @@ _IDENTITY = {
 
 def merge(base: Any, over: Any, field: str = "") -> Any:
     """`base` with `over` on it; neither is changed. `field` is the name that holds them."""
-    if isinstance(base, Mapping) and isinstance(over, Mapping):
-        if over.get("$patch") == "replace":
-            return {name: value for name, value in over.items() if name != "$patch"}
-        merged = dict(base)
+    if isinstance(over, Mapping):
+        merged = dict(base) if isinstance(base, Mapping) and over.get("$patch") != "replace" else {}
         for name, value in over.items():
             if value is None:
                 merged.pop(name, None)
-            else:
+            elif name != "$patch":
                 merged[name] = merge(merged.get(name), value, name)
         return merged
     identity = _IDENTITY.get(field)
-    if identity and _is_list(base) and _is_list(over):
-        return _by_identity(base, over, identity)
+    if identity and _is_list(over):
+        return _by_identity(base if _is_list(base) else (), over, identity)
     return over
 
 
 def _by_identity(base: Sequence[Any], over: Sequence[Any], identity: str) -> list[Any]:
-    merged = list(base)
+    replaces = {"$patch": "replace"}
+    merged = [] if replaces in over else list(base)
     for item in over:
+        if item == replaces:
+            continue
         place = next((at for at, each in enumerate(merged) if _same(each, item, identity)), None)
         deletes = isinstance(item, Mapping) and item.get("$patch") == "delete"
         if place is None:
             if not deletes:
-                merged.append(item)
+                merged.append(merge(None, item))
         elif deletes:
             del merged[place]
         else:

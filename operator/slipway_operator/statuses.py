@@ -60,14 +60,14 @@ def write_status(story: Story) -> tuple[dict[str, Any], tuple[Event, ...]]:
         "desiredReplicas": desired,
         "ready": f"{story.ready}/{desired}",
         "selector": f"{names.SERVICE}={story.service.metadata.name}",
-        "history": list(story.history),
         "conditions": _conditions(story),
     }
     if story.fetch is not None:
         status["fetch"] = {"phase": story.fetch[0], "message": story.fetch[1]}
     if story.service.spec.autoscaling is not None:
         status["scaling"] = _scaling(story)
-    return _without_none(status), _events(story, status)
+    # In a history's podTemplate null is what removes a field.
+    return _without_none(status) | {"history": list(story.history)}, _events(story, status)
 
 
 def _scaling(story: Story) -> dict[str, Any]:
