@@ -38,7 +38,7 @@ $(ENVS)/%/.ready: locks/%.txt $(SOURCES) | $(UV)
 	@touch $@
 
 # Programs of others that are measured beside the gateway, and Locust: without Slipway in them.
-OTHERS := peer-asgi peer-litellm peer-vllm-router loadtest
+OTHERS := peer-asgi peer-kopf peer-litellm peer-vllm-router loadtest
 $(OTHERS:%=$(ENVS)/%/.ready): $(ENVS)/%/.ready: locks/%.txt | $(UV)
 	@echo "Making the environment $* (its lock names $$(grep -c '^[a-z0-9A-Z]' $<) packages)"
 	@test -x $(@D)/bin/python || $(UV) venv -q --python $(PYTHON) $(@D)
@@ -115,12 +115,15 @@ test-packages: ## Install what the tests need from the system (apt): browser, No
 .PHONY: test
 test: test-packages cluster-packages envs dev $(ENVS)/loadtest/.ready ## Everything: lint, unit, integration (real engine), browser, cluster.
 	@$(MAKE) --no-print-directory lint
+	@$(CLUSTER_PROGRAMS)
 	@SLIPWAY_ENGINE_PYTHON=$(CURDIR)/$(ENGINE_PYTHON) $(DEV)/pytest -v $(ARGS)
 
 # --- a cluster -----------------------------------------------------------------------------------
 
 NODES ?= 1
 CLUSTER := cd tests && ../$(DEV)/python -m cluster
+# Compiles Kubernetes the first time, and says how far it is, which pytest would not.
+CLUSTER_PROGRAMS := [ -n "$$KUBECONFIG" ] || ($(CLUSTER) programs >/dev/null)
 
 .PHONY: cluster-packages
 cluster-packages: ## Install what a cluster needs from the system (apt): containerd, runc, buildah, ...
@@ -139,9 +142,9 @@ cluster-down: dev ## Stop the cluster; what was built stays in the cache.
 	@$(CLUSTER) down
 
 .PHONY: test-cluster
-test-cluster: cluster-packages dev ## The tests on a cluster: the one KUBECONFIG names, the running one, or their own.
-	@[ -n "$$KUBECONFIG" ] || { $(CLUSTER) programs >/dev/null; }
-	@$(DEV)/pytest -v tests/cluster $(ARGS)
+test-cluster: cluster-packages envs dev ## The tests on a cluster: the one KUBECONFIG names, the running one, or their own.
+	@$(CLUSTER_PROGRAMS)
+	@SLIPWAY_ENGINE_PYTHON=$(CURDIR)/$(ENGINE_PYTHON) $(DEV)/pytest -v tests/cluster $(ARGS)
 
 # --- load and speed ----------------------------------------------------------------------------
 
