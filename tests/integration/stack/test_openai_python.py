@@ -108,6 +108,31 @@ def test_answers_as_a_json_schema_says(stack: Stack) -> None:
     assert isinstance(city["big"], bool)
 
 
+@pytest.mark.parametrize("stream", [False, True])
+def test_a_json_schema_that_no_text_fits_is_the_clients_mistake(stack: Stack, stream: bool) -> None:
+    """vLLM tells it by words of its own, which `relay.constraints` knows."""
+
+    def ask() -> None:
+        answer: Any = stack.client().chat.completions.create(
+            model=CHAT,
+            messages=CAPITAL,
+            response_format={
+                "type": "json_schema",
+                "json_schema": {"name": "endless", "schema": {"$ref": "#"}},
+            },
+            stream=stream,
+            max_tokens=20,
+        )
+        if stream:
+            list(answer)
+
+    with pytest.raises(openai.APIError) as refused:
+        ask()
+    assert (refused.value.code, refused.value.param) == ("unsatisfiable_constraint", "response_format")
+    if not stream:
+        assert isinstance(refused.value, openai.BadRequestError)
+
+
 def test_log_probabilities(stack: Stack) -> None:
     answer = stack.client().chat.completions.create(
         model=CHAT, messages=CAPITAL, temperature=0, max_tokens=4, logprobs=True, top_logprobs=3
