@@ -16,6 +16,9 @@ Object = dict[str, Any]
 Key = tuple[str, str]
 """Namespace and name; "" for the namespace of what has none."""
 
+_REMEMBERED = 1024
+"""Deleted objects whose late news are told from new ones."""
+
 
 def service_of(item: Object) -> Key | None:
     """The LLMService that a child belongs to, by its owner reference or, for pods, by its label."""
@@ -42,14 +45,17 @@ class World:
 
     _items: dict[Kind, dict[Key, Object]] = field(default_factory=dict)
     _of: dict[Key, dict[tuple[Kind, Key], None]] = field(default_factory=dict)
+    _gone: dict[str, int] = field(default_factory=dict)
+    """uid -> version of what was deleted last: the answer to a write may come after the deletion."""
 
     def put(self, kind: Kind, item: Object) -> bool:
         """Remember `item`; False if something at least as new is known."""
         items, key = self._items.setdefault(kind, {}), key_of(item)
         known = items.get(key)
+        if self._gone.get(item["metadata"].get("uid", ""), -1) > version(item):
+            return False
         if known is not None:
-            same = known["metadata"].get("uid") == item["metadata"].get("uid")
-            if same and version(known) >= version(item):
+            if version(known) >= version(item):
                 return False
             self._unlink(kind, key, known)
         item["metadata"].pop("managedFields", None)  # A third of every object, and never read.
@@ -62,8 +68,12 @@ class World:
     def remove(self, kind: Kind, item: Object) -> None:
         """`item` is gone, unless another of its name has come since."""
         items, key = self._items.setdefault(kind, {}), key_of(item)
-        known = items.get(key)
-        if known is not None and known["metadata"].get("uid") == item["metadata"].get("uid"):
+        known, uid = items.get(key), item["metadata"].get("uid", "")
+        self._gone.pop(uid, None)
+        self._gone[uid] = version(item)
+        if len(self._gone) > _REMEMBERED:
+            del self._gone[next(iter(self._gone))]
+        if known is not None and known["metadata"].get("uid") == uid:
             del items[key]
             self._unlink(kind, key, known)
 
