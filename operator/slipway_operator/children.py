@@ -44,6 +44,8 @@ def shared_children(
         | {"spec": {"maxUnavailable": 1, "selector": {"matchLabels": names.selector(name)}}},
         _policy(service, settings, parent),
     ]
+    if spans_nodes(service):
+        made.append(_workers_policy(name, parent))
     cache = service.spec.cache
     if cache.storage_class is not None:
         claim = {
@@ -188,9 +190,24 @@ def _policy(service: LLMService, settings: OperatorSettings, parent: Mapping[str
         "ingress": [{"from": peers, "ports": [{"protocol": "TCP", "port": PORT}]}],
     }
     if spans_nodes(service):
-        own = ({names.SERVICE: name}, {names.WORKER_OF: name})
-        policy["spec"]["ingress"].append({"from": [{"podSelector": {"matchLabels": each}} for each in own]})
+        policy["spec"]["ingress"].append(_from_own(name))
     return policy
+
+
+def _workers_policy(name: str, parent: Mapping[str, Any]) -> Manifest:
+    """The other nodes of a replica are reached by nobody else."""
+    policy = _made("networking.k8s.io/v1", "NetworkPolicy", f"{name}-workers", parent)
+    policy["spec"] = {
+        "podSelector": {"matchLabels": {names.WORKER_OF: name}},
+        "policyTypes": ["Ingress"],
+        "ingress": [_from_own(name)],
+    }
+    return policy
+
+
+def _from_own(name: str) -> dict[str, Any]:
+    own = ({names.SERVICE: name}, {names.WORKER_OF: name})
+    return {"from": [{"podSelector": {"matchLabels": each}} for each in own]}
 
 
 def _monitor(name: str, settings: OperatorSettings, parent: Mapping[str, Any]) -> Manifest:

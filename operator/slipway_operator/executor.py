@@ -1,5 +1,7 @@
 """Carries a plan out: server-side apply of what differs, deletion of what is in the way. Decides nothing."""
 
+import time
+from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -40,7 +42,26 @@ _UNCONTESTED = frozenset({SERVICE_ACCOUNT, PVC, SECRET})
 """Kinds of which somebody else's object could be taken over without a conflict in any field."""
 
 
-class ForeignError(Exception):
+_MOST_REPAIRS, _LATELY = 5, 300.0
+"""A child that somebody else changed so often in so many seconds is not put back again."""
+
+
+class ChildError(Exception):
+    """A child cannot be as it should be, because of somebody else."""
+
+
+class ContestedError(ChildError):
+    """Somebody else changes a child again and again."""
+
+    def __init__(self, kind: str, name: str) -> None:
+        super().__init__(
+            f"Somebody else keeps changing the {kind} {name}, and it is put back no more for a while: "
+            f"`kubectl get {kind.lower()} {name} -o yaml --show-managed-fields` says who. Stop that, or have it "
+            "change the LLMService instead."
+        )
+
+
+class ForeignError(ChildError):
     """An object that is needed is there, and somebody else's."""
 
     def __init__(self, kind: str, name: str) -> None:
@@ -52,6 +73,15 @@ class ForeignError(Exception):
 
 class NotLeadingError(Exception):
     """Another operator may act by now."""
+
+
+def _shape(item: Object) -> str:
+    """A digest of what is asked of an object: not of its status, nor of what changes with that."""
+    metadata = {
+        name: item["metadata"].get(name) for name in ("labels", "annotations", "ownerReferences", "uid")
+    }
+    rest = {name: value for name, value in item.items() if name not in ("metadata", "status")}
+    return names.digest({**rest, "metadata": metadata})
 
 
 def kind_of(manifest: Mapping[str, Any]) -> Kind:
@@ -69,9 +99,12 @@ class Executor:
     """Asked before each write."""
     repaired: int = 0
     """Children that had been changed by somebody else."""
+    clock: Callable[[], float] = time.monotonic
     _settled: dict[tuple[Kind, Key], tuple[str, str]] = field(default_factory=dict)
-    """Digest and resourceVersion after an apply whose result does not say what was asked for: the API server
-    writes some values in another way (1000m as 1), so asking again would change nothing, for ever."""
+    """Digest of the manifest and of what came of it, where that does not say what was asked for: the API
+    server writes some values in another way (1000m as 1), so asking again would change nothing, for ever."""
+    _repairs: dict[tuple[Kind, Key], deque[float]] = field(default_factory=dict)
+    """When each child was put back the last few times."""
 
     async def apply(self, manifest: Mapping[str, Any]) -> bool:
         """Make `manifest` true; whether that took a write. Raises KubeError, ForeignError."""
@@ -84,10 +117,10 @@ class Executor:
         else:
             if matches(asked, known):
                 return False
-            if self._settled.get((kind, key)) == (digest, known["metadata"]["resourceVersion"]):
+            if self._settled.get((kind, key)) == (digest, _shape(known)):
                 return False
             if known["metadata"].get("annotations", {}).get(names.DIGEST) == digest:
-                self.repaired += 1
+                self._repair(kind, key)
         try:
             made = await self._write(kind, asked, force=known is not None)
         except ConflictError:
@@ -97,9 +130,20 @@ class Executor:
                 raise ForeignError(kind.kind, key[1]) from None
             made = await self._write(kind, asked, force=True)
         if not matches(asked, made):
-            self._settled[kind, key] = (digest, made["metadata"]["resourceVersion"])
+            self._settled[kind, key] = (digest, _shape(made))
         self.world.put(kind, made)
         return True
+
+    def _repair(self, kind: Kind, key: Key) -> None:
+        """Count a repair; raises ContestedError where there were too many of late."""
+        now = self.clock()
+        lately = self._repairs.setdefault((kind, key), deque())
+        while lately and now - lately[0] > _LATELY:
+            lately.popleft()
+        if len(lately) >= _MOST_REPAIRS:
+            raise ContestedError(kind.kind, key[1])
+        lately.append(now)
+        self.repaired += 1
 
     async def _write(self, kind: Kind, asked: Object, *, force: bool) -> Object:
         self._only_leading()
@@ -115,6 +159,7 @@ class Executor:
         self._only_leading()
         await self.client.delete(kind, namespace, name, uid=item["metadata"]["uid"])
         self._settled.pop((kind, key), None)
+        self._repairs.pop((kind, key), None)
 
     async def status(self, kind: Kind, item: Object, status: Mapping[str, Any]) -> bool:
         """Make `status`, decided on `item`, the object's; whether that took a write.

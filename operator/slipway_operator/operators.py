@@ -28,7 +28,7 @@ from slipway_operator import names
 from slipway_operator.autoscaling import ScalingState
 from slipway_operator.engine_keys import key_secret
 from slipway_operator.events import Teller
-from slipway_operator.executor import CHILD_KINDS, Executor, ForeignError
+from slipway_operator.executor import CHILD_KINDS, ChildError, Executor
 from slipway_operator.keys import plan_key, secret_name
 from slipway_operator.logs import Log
 from slipway_operator.measuring import Measuring
@@ -266,11 +266,11 @@ class Operator:
         made = plan(service, parent, observed, self.settings, self.now())
         self._scaling[key] = made.scaling
         self.measuring.watch(key, service, under_way=made.under_way)
-        refused: APIStatusError | ForeignError | None = None
+        refused: APIStatusError | ChildError | None = None
         for manifest in made.apply:
             try:
                 await self.executor.apply(manifest)
-            except (APIStatusError, ForeignError) as error:
+            except (APIStatusError, ChildError) as error:
                 if isinstance(error, APIStatusError) and error.status not in (400, 403, 422):
                     raise
                 refused = refused or error  # The others do not depend on it.

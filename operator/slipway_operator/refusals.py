@@ -4,19 +4,21 @@ from collections.abc import Mapping
 from typing import Any
 
 from slipway.kube.errors import APIStatusError
-from slipway_operator.executor import ForeignError
+from slipway_operator.executor import ChildError, ContestedError
 from slipway_operator.statuses import condition
 
 
-def refusal(error: APIStatusError | ForeignError) -> tuple[str, str]:
+def refusal(error: APIStatusError | ChildError) -> tuple[str, str]:
     """Reason and message of a child that could not be made."""
-    if isinstance(error, ForeignError):
-        return "NameTaken", str(error)
+    if isinstance(error, ChildError):
+        return "Contested" if isinstance(error, ContestedError) else "NameTaken", str(error)
     said = error.message or str(error)
     if "exceeded quota" in said:
         return "QuotaExceeded", f"{said}. Raise the ResourceQuota, or ask for less."
     if "admission webhook" in said:
         return "RefusedByWebhook", f"{said}. Change the object so that the webhook agrees."
+    if "ValidatingAdmissionPolicy" in said:
+        return "RefusedByPolicy", f"{said}. Change the object so that the policy agrees."
     if error.status == 403:
         return (
             "Forbidden",
@@ -26,7 +28,7 @@ def refusal(error: APIStatusError | ForeignError) -> tuple[str, str]:
 
 
 def with_refusal(
-    status: Mapping[str, Any], parent: Mapping[str, Any], error: APIStatusError | ForeignError, now: float
+    status: Mapping[str, Any], parent: Mapping[str, Any], error: APIStatusError | ChildError, now: float
 ) -> dict[str, Any]:
     """The status with a child that could not be made as what degrades the service."""
     reason, message = refusal(error)

@@ -107,6 +107,69 @@ async def test_drift_is_repaired_and_what_others_own_is_left_alone(
         assert running.client.writes < writes + 20
 
 
+async def test_a_child_that_somebody_else_changes_again_and_again_is_told_and_left_for_a_while(
+    kubectl: Kubectl, connection: Connection, namespace: str, fake_engine: str
+) -> None:
+    kubectl.apply(namespace, service("m"))
+    async with acting(connection, namespace, engine_image_cpu=fake_engine) as running:
+        found = await until(kubectl, namespace, settled, "the first rollout")
+        name = f"m-{found['status']['stableRevision']}"
+
+        def fought(found: dict[str, Any]) -> bool:
+            if condition(found, "Degraded").get("reason") == "Contested":
+                return True
+            kubectl("scale", "deployment", name, f"--namespace={namespace}", "--replicas=2")
+            return False
+
+        found = await until(kubectl, namespace, fought, "the end of the fight")
+        assert "--show-managed-fields" in condition(found, "Degraded")["message"]
+        assert running.operator.executor.repaired == 5
+
+
+async def test_a_policy_that_refuses_pods_owners_is_told(
+    kubectl: Kubectl, connection: Connection, namespace: str, fake_engine: str
+) -> None:
+    policy = {
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": "ValidatingAdmissionPolicy",
+        "metadata": {"name": namespace},
+        "spec": {
+            "matchConstraints": {
+                "namespaceSelector": {"matchLabels": {"kubernetes.io/metadata.name": namespace}},
+                "resourceRules": [
+                    {
+                        "apiGroups": ["apps"],
+                        "apiVersions": ["v1"],
+                        "operations": ["CREATE"],
+                        "resources": ["deployments"],
+                    }
+                ],
+            },
+            "validations": [{"expression": "false", "message": "no new deployments before Monday"}],
+        },
+    }
+    binding = {
+        "apiVersion": "admissionregistration.k8s.io/v1",
+        "kind": "ValidatingAdmissionPolicyBinding",
+        "metadata": {"name": namespace},
+        "spec": {"policyName": namespace, "validationActions": ["Deny"]},
+    }
+    kubectl.apply(namespace, policy, binding)
+    try:
+        kubectl.apply(namespace, service("m"))
+        async with acting(connection, namespace, engine_image_cpu=fake_engine):
+            found = await until(
+                kubectl,
+                namespace,
+                lambda found: condition(found, "Ready").get("reason") == "RefusedByPolicy",
+                "the refusal",
+            )
+            assert "before Monday" in condition(found, "Ready")["message"]
+            assert "before Monday" in events(kubectl, namespace, "m")["RefusedByPolicy"]
+    finally:
+        kubectl("delete", "validatingadmissionpolicies,validatingadmissionpolicybindings", namespace)
+
+
 async def test_nothing_is_written_while_nothing_changes(
     kubectl: Kubectl, connection: Connection, namespace: str, fake_engine: str
 ) -> None:
