@@ -3,6 +3,7 @@
 #   engine-cpu  vLLM on a CPU
 #   engine-gpu  vLLM on GPUs, on top of vLLM's own image
 #   training    data preparation, fine-tuning, evaluation
+# and `make sbom TARGET=…` writes down the Python packages of one (target `sbom`).
 #
 # Each installs its own lock file with every hash checked, and compiles it to bytecode: that takes a third
 # off the start of an engine (importing vLLM: 13.6 s without, 8.7 s with). Packages lie below the code, so a
@@ -12,6 +13,8 @@
 ARG BASE=python:3.12-slim
 # The release of vLLM that locks/engine-gpu.txt names.
 ARG VLLM_IMAGE=vllm/vllm-openai:v0.32.0
+# The target whose packages the target `sbom` lists.
+ARG SBOM_OF=gateway
 
 
 # --- what builds, and is in no image ---------------------------------------------------------
@@ -66,6 +69,8 @@ ENTRYPOINT ["slipway"]
 
 
 # --- gateway and operator --------------------------------------------------------------------
+# The operator is the same image with the command `python -m slipway_operator`. It answers /livez, /readyz and
+# /metrics on port 9090; a cluster's probes ask it there. The health check below is the gateway's.
 
 FROM tools AS gateway-packages
 COPY locks/gateway.txt /locks/gateway.txt
@@ -78,7 +83,7 @@ COPY --from=gateway-packages /opt/slipway /opt/slipway
 COPY --from=code /code /opt/slipway
 # Inside a container, listening on loopback alone would reach nobody.
 ENV SLIPWAY_GATEWAY_HOST=0.0.0.0
-EXPOSE 8000
+EXPOSE 8000 9090
 USER 10001:10001
 VOLUME /var/lib/slipway
 HEALTHCHECK --interval=10s --timeout=5s --start-period=20s --retries=3 \
@@ -202,3 +207,25 @@ LABEL org.opencontainers.image.title="slipway-training" \
       org.opencontainers.image.licenses="Apache-2.0" \
       org.opencontainers.image.version="${VERSION}" \
       org.opencontainers.image.revision="${REVISION}"
+
+
+# --- what is in an image ---------------------------------------------------------------------
+# A CycloneDX list of the Python packages that are installed in an image, with the hashes of its lock. The
+# tool that makes it is put beside the packages of a copy, and is in no image.
+
+FROM ${SBOM_OF} AS sbom-made
+ARG SBOM_OF
+USER 0:0
+ENV SSL_CERT_FILE=/etc/ssl/certs/ca-certificates.crt UV_CACHE_DIR=/cache/uv UV_LINK_MODE=copy
+COPY --from=tools /opt/uv/bin/uv /opt/uv/bin/uv
+COPY scripts/sbom-hashes locks/sbom.txt locks/${SBOM_OF}.txt /sbom/
+RUN --mount=type=cache,id=slipway-uv,target=/cache/uv \
+    /opt/uv/bin/uv venv -q --python /opt/slipway/bin/python /opt/sbom \
+ && /opt/uv/bin/uv pip sync -q --compile-bytecode --require-hashes --python /opt/sbom/bin/python /sbom/sbom.txt
+WORKDIR /sbom
+RUN /opt/sbom/bin/cyclonedx-py environment --output-reproducible -o installed.json /opt/slipway/bin/python \
+ && /opt/sbom/bin/cyclonedx-py requirements --output-reproducible -o lock.json ${SBOM_OF}.txt \
+ && python3 sbom-hashes installed.json lock.json > sbom.json
+
+FROM scratch AS sbom
+COPY --from=sbom-made /sbom/sbom.json /

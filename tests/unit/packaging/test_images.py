@@ -1,10 +1,12 @@
 """The images: what their Dockerfile promises, and how they are asked for."""
 
+import json
 import os
 import re
 import shutil
 import stat
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -117,7 +119,35 @@ def test_what_an_image_starts_from_has_a_version() -> None:
     lock = (ROOT / "locks" / "engine-gpu.txt").read_text(encoding="utf-8")
     assert re.findall(r"^vllm==(\S+)", lock, flags=re.MULTILINE) == [vllm]
     bases = [instructions[0][1].split(" AS ")[0] for instructions in stages().values()]
-    assert set(bases) <= {"${BASE}", "${VLLM_IMAGE}", *stages()}
+    assert set(bases) <= {"${BASE}", "${VLLM_IMAGE}", "${SBOM_OF}", "scratch", *stages()}
+    assert re.search(r"^ARG SBOM_OF=gateway$", DOCKERFILE, flags=re.MULTILINE)
+
+
+def test_what_lists_an_images_packages_is_in_no_image() -> None:
+    for target in TARGETS:
+        copied = [line for line in of(chain(target), "COPY") if "sbom" in line]
+        assert not copied, target
+    (out,) = of(stages()["sbom"], "COPY")
+    assert out == "--from=sbom-made /sbom/sbom.json /"
+    assert "locks/sbom.txt" in " ".join(of(stages()["sbom-made"], "COPY"))
+
+
+def test_an_sbom_has_the_hashes_of_the_lock_and_names_what_the_lock_has_not(tmp_path: Path) -> None:
+    hashes = [{"alg": "SHA-256", "content": "aa"}]
+    reference = {"type": "distribution", "url": "https://a.example/b/", "hashes": hashes}
+    known = {"name": "known", "version": "1", "purl": "pkg:pypi/known@1"}
+    other = {"name": "other", "version": "2", "purl": "pkg:pypi/other@2"}
+    installed, lock = tmp_path / "installed.json", tmp_path / "lock.json"
+    installed.write_text(json.dumps({"components": [known, other]}))
+    old = {"name": "other", "version": "1", "purl": "pkg:pypi/other@1"}
+    lock.write_text(
+        json.dumps({"components": [{**each, "externalReferences": [reference]} for each in (known, old)]})
+    )
+    command = [sys.executable, str(ROOT / "scripts" / "sbom-hashes"), str(installed), str(lock)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True)
+    first, second = json.loads(done.stdout)["components"]
+    assert (first["externalReferences"], second["externalReferences"]) == ([reference], [])
+    assert done.stderr == "not in the lock: other 2\n"
 
 
 def test_nothing_is_fetched_and_run_unseen() -> None:

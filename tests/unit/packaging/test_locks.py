@@ -24,6 +24,7 @@ EXTRAS = {
 # The locks that are resolved from a file beside what needs them.
 ASKED = {
     "loadtest": ROOT / "loadtests" / "locust.in",
+    "sbom": ROOT / "locks" / "sbom.in",
     **{f"peer-{file.stem}": file for file in sorted((ROOT / "loadtests" / "peers").glob("*.in"))},
 }
 
