@@ -144,7 +144,7 @@ def tables(machine: dict[str, object], results: Results) -> str:
         "its main process",
         "lost",
     ]
-    parts.append(_table(head, rows))
+    parts.append(table(head, rows))
     rows = []
     for name, result in results.items():
         for number, load in sorted(result.streams.items()):
@@ -174,14 +174,15 @@ def tables(machine: dict[str, object], results: Results) -> str:
         "at once",
         "lost",
     ]
-    parts.append(_table(head, rows))
+    parts.append(table(head, rows))
     rows = [[each.what, each.measured, "yes" if each.met else "NO"] for each in demands(results)]
     if rows:
-        parts.append(_table(["asked", "measured", "met"], rows))
+        parts.append(table(["asked", "measured", "met"], rows))
     return "\n".join(parts)
 
 
-def _table(head: list[str], rows: list[list[str]]) -> str:
+def table(head: list[str], rows: list[list[str]]) -> str:
+    """Markdown: the first column to the left, the others to the right."""
     rows = [row + [""] * (len(head) - len(row)) for row in rows]
     widths = [max(len(row[at]) for row in [head, *rows]) for at in range(len(head))]
 
