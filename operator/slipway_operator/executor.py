@@ -56,8 +56,8 @@ class ContestedError(ChildError):
     def __init__(self, kind: str, name: str) -> None:
         super().__init__(
             f"Somebody else keeps changing the {kind} {name}, and it is put back no more for a while: "
-            f"`kubectl get {kind.lower()} {name} -o yaml --show-managed-fields` says who. Stop that, or have it "
-            "change the LLMService instead."
+            f"`kubectl get {kind.lower()} {name} -o yaml --show-managed-fields` says who. Stop that, or have "
+            "it change the LLMService instead."
         )
 
 
