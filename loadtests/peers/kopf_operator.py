@@ -25,9 +25,8 @@ SETTINGS = OperatorSettings()
 
 
 @kopf.on.startup()
-async def started(memo: kopf.Memo, settings: kopf.OperatorSettings, **_: Any) -> None:
+async def started(memo: kopf.Memo, **_: Any) -> None:
     memo.client = Client(load(os.environ), manager="kopf-operator")
-    settings.batching.worker_limit = SETTINGS.workers
 
 
 @kopf.on.cleanup()
