@@ -6,10 +6,14 @@ from pathlib import Path
 import pytest
 
 from cluster.convergence import CHANGED, OBJECTS, one_revision, settled, state, turned, until
+from cluster.installation import key
 from cluster.kubectl import Kubectl
 from cluster.lying_proxy import FAULTS, LyingProxy, quiet
 from cluster.operators import acting
 from slipway.kube.config import Connection, load
+
+KEYS = [key(f"k{number}") for number in range(12)]
+"""Nothing happens to a key that would remind the operator of a turn that failed."""
 
 
 @pytest.fixture
@@ -25,10 +29,10 @@ def definitions(kubectl: Kubectl) -> None:
 
 async def make_and_change(kubectl: Kubectl, connection: Connection, namespace: str, image: str) -> None:
     """Make the objects, and change one for an operator that knows nothing of the first time."""
-    kubectl.apply(namespace, *OBJECTS)
+    kubectl.apply(namespace, *OBJECTS, *KEYS)
     async with acting(connection, namespace, engine_image_cpu=image):
         await until(kubectl, namespace, settled, "the first rollout")
-        await asyncio.to_thread(kubectl.wait, namespace, "condition=Ready", "apikey/k")
+        await asyncio.to_thread(kubectl.wait, namespace, "condition=Ready", "apikey", "--all")
     kubectl.apply(namespace, CHANGED)
     async with acting(connection, namespace, engine_image_cpu=image):
         await until(kubectl, namespace, settled, "the second rollout")
