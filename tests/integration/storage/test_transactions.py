@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection, text
+from sqlalchemy.exc import DataError
 
 from slipway.gateway.errors import APIError
 from slipway.gateway.storage.database import Database
@@ -33,6 +34,25 @@ async def test_work_that_fails_leaves_nothing(database: Database) -> None:
     with pytest.raises(KeyError):
         await database.run(fail)
 
+    assert await database.run(_value) == 0
+
+
+@pytest.mark.parametrize("way", ["run", "read"])
+async def test_a_text_that_cannot_be_kept_is_the_clients_mistake(database: Database, way: str) -> None:
+    """PostgreSQL has no NUL, and SQLite finds nothing of that name."""
+    looked_for = text("SELECT value FROM counter WHERE CAST(:name AS TEXT) = 'x'")
+
+    def look(connection: Connection) -> object:
+        return connection.execute(looked_for, {"name": "a\0b"}).first()
+
+    if database.engine.dialect.name == "sqlite":
+        assert await getattr(database, way)(look) is None
+    else:
+        with pytest.raises(APIError) as refused:
+            await getattr(database, way)(look)
+        assert (refused.value.status, refused.value.code) == (400, "invalid_value")
+        with pytest.raises(DataError):  # No other wrong value is.
+            await getattr(database, way)(lambda connection: connection.execute(text("SELECT 1 / 0")))
     assert await database.run(_value) == 0
 
 

@@ -7,7 +7,7 @@ wait for nobody.
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
@@ -17,9 +17,9 @@ import alembic.command
 import alembic.config
 from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError, SQLAlchemyError
+from sqlalchemy.exc import DataError, DBAPIError, SQLAlchemyError
 
-from slipway.gateway.errors import APIError, retry_after
+from slipway.gateway.errors import APIError, invalid_request, retry_after
 
 T = TypeVar("T")
 MIGRATIONS = Path(__file__).parent / "migrations"
@@ -124,7 +124,10 @@ class Database:
         """Before that nothing is asked of it."""
 
     async def run(self, work: Callable[[Connection], T]) -> T:
-        """What `work` returns, from one transaction. Raises APIError 503 when no answer comes."""
+        """What `work` returns, from one transaction.
+
+        Raises APIError: 503 when no answer comes, 400 for a text that the database does not keep.
+        """
         return await self._call(self._transact, work)
 
     async def read(self, work: Callable[[Connection], T]) -> T:
@@ -145,6 +148,8 @@ class Database:
         except TimeoutError:
             raise unavailable() from None
         except DBAPIError as error:
+            if isinstance(error, DataError) and _holds_nul(error.params):
+                raise invalid_request("A text of the request holds the character NUL.") from error
             if error.connection_invalidated or not _is_a_mistake(error):
                 raise unavailable() from error
             raise
@@ -173,6 +178,15 @@ class Database:
         self._running -= 1
         if not future.cancelled():
             future.exception()  # Seen: a call whose caller has given up must not be reported as forgotten.
+
+
+def _holds_nul(parameters: object) -> bool:
+    """Whether a text has the one character that PostgreSQL neither keeps nor looks for."""
+    if isinstance(parameters, str):
+        return "\0" in parameters
+    if isinstance(parameters, Mapping):
+        parameters = tuple(parameters.values())
+    return isinstance(parameters, list | tuple) and any(map(_holds_nul, parameters))
 
 
 def _is_a_mistake(error: DBAPIError) -> bool:
