@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from cluster.kubectl import Kubectl
+from slipway.kube.client import Client
 
 WRITES = ("APPLY", "PATCH", "POST", "DELETE")
 """Not PUT: those are the controller manager's, of Deployments and PodDisruptionBudgets."""
@@ -109,17 +110,19 @@ class Counts:
         return sum(count for verb, count in self.verbs.items() if verb in WRITES)
 
 
-def read_counts(kubectl: Kubectl, name: str) -> Counts:
-    """Read the API server's metrics."""
+async def read_counts(client: Client, name: str) -> Counts:
+    """Read the API server's metrics. Raises KubeError."""
     total, verbs = 0, Counter[str]()
-    for line in kubectl("get", "--raw", "/metrics").splitlines():
-        if line.startswith("apiserver_flowcontrol_dispatched_requests_total{"):
-            labels, value = _parsed(line)
-            total += value if labels["flow_schema"] == f"bench-{name}" else 0
-        elif line.startswith("apiserver_request_total{"):
-            labels, value = _parsed(line)
-            if labels["resource"] in KINDS:
-                verbs[labels["verb"]] += value
+    async with client.stream("/metrics", seconds=30) as lines:
+        async for each in lines:
+            line = each.decode()
+            if line.startswith("apiserver_flowcontrol_dispatched_requests_total{"):
+                labels, value = _parsed(line)
+                total += value if labels["flow_schema"] == f"bench-{name}" else 0
+            elif line.startswith("apiserver_request_total{"):
+                labels, value = _parsed(line)
+                if labels["resource"] in KINDS:
+                    verbs[labels["verb"]] += value
     return Counts(total, verbs)
 
 

@@ -194,7 +194,7 @@ class Stage:
             self._pod_at.setdefault(new["metadata"]["labels"]["slipway.dev/service"], time.monotonic())
 
     async def _counts(self) -> Counts:
-        return await asyncio.to_thread(read_counts, self.kubectl, self.program.name)
+        return await read_counts(self.client, self.program.name)
 
     async def _settled(self) -> Counts:
         """The counts once nothing has been written for a while, and the operator is not busy."""
