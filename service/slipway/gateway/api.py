@@ -30,8 +30,12 @@ def error_response(error: APIError) -> Response:
     return response
 
 
-def describe(model: Model) -> dict[str, Any]:
-    """A model as GET /v1/models shows it: OpenAI's fields, and what Slipway knows beside them."""
+def describe(model: Model, *, admin: bool) -> dict[str, Any]:
+    """A model as GET /v1/models shows it: OpenAI's fields, and what Slipway knows beside them.
+
+    What is the matter names images, nodes and files, so that admins alone are told.
+    """
+    status = model.status
     return {
         "id": model.name,
         "object": "model",
@@ -44,7 +48,9 @@ def describe(model: Model) -> dict[str, Any]:
         "parent": model.parent,
         "task": model.task,
         "ready": bool(model.ready),
-        "reason": model.why_not_ready,
+        "reason": model.cause if admin else model.why_not_ready,
+        "state": status.state if status is not None else None,
+        "status": status.as_json() if admin and status is not None else None,
     }
 
 
@@ -106,7 +112,9 @@ def make_api(
         snapshot = catalog.snapshot
         names = [name for name in dict.fromkeys((*snapshot.models, *snapshot.routes)) if key.allows(name)]
         models = [model for name in names if (model := served(snapshot, name)) is not None]
-        return JSONResponse(page([describe(model) for model in models], more=False))
+        return JSONResponse(
+            page([describe(model, admin=key.role == "admin") for model in models], more=False)
+        )
 
     @app.get("/v1/models/{name:path}")
     async def retrieve_model(name: str, request: Request) -> JSONResponse:
@@ -114,7 +122,7 @@ def make_api(
         model = served(catalog.snapshot, name)
         if model is None or not key.allows(name):
             raise model_not_found(name)
-        return JSONResponse(describe(model))
+        return JSONResponse(describe(model, admin=key.role == "admin"))
 
     @app.get("/livez")
     async def livez() -> JSONResponse:

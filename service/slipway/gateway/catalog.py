@@ -6,6 +6,8 @@ from types import MappingProxyType
 from typing import Protocol, TypeVar
 
 from slipway.gateway.auth import Keyring
+from slipway.gateway.errors import ASK
+from slipway.gateway.statuses import ServiceStatus
 from slipway.objects import LLMService, ModelRoute, Owner, Resource, Task
 from slipway.objects.money import PER_MILLION, nano_dollars
 
@@ -76,6 +78,8 @@ class Model:
     """Revisions that are to have a share."""
     may_start: bool = False
     """Whether an endpoint may come up if a request waits for one."""
+    status: ServiceStatus | None = None
+    """How its service is doing; None where nobody says."""
 
     @property
     def place(self) -> str:
@@ -84,14 +88,30 @@ class Model:
 
     @property
     def why_not_ready(self) -> str | None:
-        """A sentence on why nobody can be served, None if somebody can."""
+        """A sentence for clients, which names nothing of what runs where; None if somebody can be served."""
         if self.ready:
             return None
+        if self.status is not None and self.status.failing:
+            return f"its engine has failed. {ASK}"
         if self.endpoints:
             return "its engine is starting. Try again in a few seconds."
         if self.may_start:
             return "it has no engine now; the first request starts one."
-        return "no engine runs for it. `slipway status` says why."
+        return f"no engine runs for it. {ASK}"
+
+    @property
+    def cause(self) -> str | None:
+        """The same for admins: what the operator or the supervisor says, and the command that says more."""
+        if self.ready:
+            return None
+        status = self.status
+        if status is None or status.state == "Ready":
+            said = str(self.why_not_ready).removesuffix(ASK)
+        else:
+            said = ": ".join(filter(None, (status.reason, " ".join(status.message.split()))))
+        where = f" -n {self.namespace}" if self.namespace else ""
+        end = "" if said.rstrip().endswith((".", "!", "?")) else "."
+        return f"{said.rstrip()}{end} `slipway explain {self.service}{where}` says more."
 
 
 @dataclass(frozen=True, slots=True)
@@ -173,7 +193,12 @@ def prices_of(service: LLMService) -> Prices:
 
 
 def models_of(
-    service: LLMService, endpoints: tuple[Endpoint, ...], namespace: str = "", *, may_start: bool = False
+    service: LLMService,
+    endpoints: tuple[Endpoint, ...],
+    namespace: str = "",
+    *,
+    may_start: bool = False,
+    status: ServiceStatus | None = None,
 ) -> tuple[Model, ...]:
     """The models of one service under all its served names, with its endpoints."""
     ready, split = _shared_out(service, endpoints)
@@ -198,6 +223,7 @@ def models_of(
             split=split,
             revisions=tuple(traffic.revision for traffic in service.status.traffic if traffic.weight),
             may_start=may_start,
+            status=status,
         )
         for name in service.served_names
     )

@@ -79,6 +79,10 @@ def model_not_found(name: str) -> APIError:
     )
 
 
+ASK = "Those who run it can see why."
+"""What clients are told in place of a cause that names what runs where."""
+
+
 def model_not_ready(name: str, why: str, seconds: float = 5.0) -> APIError:
     """503: the model is known, but no engine serves it now."""
     return APIError(

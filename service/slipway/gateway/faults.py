@@ -3,7 +3,7 @@
 import orjson
 
 from slipway.gateway import errors
-from slipway.gateway.errors import APIError
+from slipway.gateway.errors import ASK, APIError
 from slipway.gateway.relay.constraints import UnsatisfiableError
 from slipway.gateway.relay.relay import NoEndpointError, QueueFullError, QueueTimeoutError
 from slipway.gateway.relay.transport import (
@@ -38,7 +38,7 @@ def unanswered(error: NoEndpointError | QueueFullError | QueueTimeoutError, mode
                 error.retry_after,
             )
         case QueueTimeoutError(started=False):
-            why = "no engine came up in time. `slipway status` says why."
+            why = f"no engine came up in time. {ASK}"
             return errors.model_not_ready(model, why, max(5.0, error.retry_after))
         case QueueTimeoutError():
             return errors.overloaded(

@@ -6,6 +6,7 @@ While the API server is away what was known last stays in force.
 
 import asyncio
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,11 +24,13 @@ from slipway.gateway.catalog import (
     place_of,
 )
 from slipway.gateway.lastgood import LastGood
+from slipway.gateway.statuses import status_on_cluster
 from slipway.kube import Client, Informer, Kind, Obj
 from slipway.kube.config import Connection
 from slipway.kube.errors import GoneError, KubeError
 from slipway.kube.kinds import API_KEY, ENDPOINT_SLICE, LLM_SERVICE, MODEL_ROUTE, OWNER
 from slipway.objects import APIKey, LLMService, ModelRoute, Owner
+from slipway.objects.states import ServiceState, service_state
 
 SERVICE_LABEL = "slipway.dev/service"
 REVISION_LABEL = "slipway.dev/revision"
@@ -124,6 +127,7 @@ class _World:
         self._known: LastGood[_ObjectKey] = LastGood(report)
         self._slices: dict[Place, dict[str, tuple[Endpoint, ...]]] = {}
         self._models: dict[Place, tuple[Model, ...]] = {}
+        self._states: dict[Place, ServiceState] = {}
         self._keys: dict[Place, Key | None] = {}
         self._keyring: Keyring | None = None
 
@@ -142,6 +146,11 @@ class _World:
             self._known.take(key, f"{kind.kind} {'/'.join(place)}", _CLASSES[kind], new)
         if kind == LLM_SERVICE:
             self._models.pop(place, None)
+            # Of the object as it is: the operator's word counts even where the spec cannot be used.
+            if new is None:
+                self._states.pop(place, None)
+            else:
+                self._states[place] = service_state(new)
         elif kind == API_KEY:
             self._keyring = None
             self._keys.pop(place, None)
@@ -164,10 +173,7 @@ class _World:
         services = self._each(LLMService)
         for place, service in services.items():
             if place not in self._models:
-                endpoints = self._endpoints(place)
-                self._models[place] = models_of(
-                    service, endpoints, place[0], may_start=_may_start(service, endpoints)
-                )
+                self._models[place] = self._made(place, service)
         if self._keyring is None:
             keys = self._each(APIKey)
             for place, item in keys.items():
@@ -191,6 +197,17 @@ class _World:
                 if endpoint.revision is not None
             },
             loaded=True,
+        )
+
+    def _made(self, place: Place, service: LLMService) -> tuple[Model, ...]:
+        endpoints = self._endpoints(place)
+        ready = Counter(each.revision for each in endpoints if each.ready and each.revision is not None)
+        return models_of(
+            service,
+            endpoints,
+            place[0],
+            may_start=_may_start(service, endpoints),
+            status=status_on_cluster(service, self._states[place], ready),
         )
 
     def _each(self, kind: type[Any]) -> dict[Place, Any]:

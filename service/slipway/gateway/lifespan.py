@@ -67,6 +67,7 @@ class Gateway:
     app: ASGIApp | None = None
     draining: bool = False
     _tasks: list["asyncio.Task[None]"] = field(default_factory=list)
+    _said: str = ""
 
     async def start(self) -> None:
         """Begin to watch the source and to gather log lines."""
@@ -116,11 +117,10 @@ class Gateway:
         self.engine_key.refresh()
         self.relay.endpoints_changed(snapshot.addresses)
         ready = sum(bool(model.ready) for model in snapshot.models.values())
-        self.log.write(
-            "info",
-            "catalog",
-            f"{len(snapshot.models)} models, {ready} of them ready; {len(snapshot.keyring.keys)} keys",
-        )
+        said = f"{len(snapshot.models)} models, {ready} of them ready; {len(snapshot.keyring.keys)} keys"
+        if said != self._said:  # During a rollout a status changes every second or so.
+            self._said = said
+            self.log.write("info", "catalog", said)
 
     def scraped(self) -> None:
         """Bring the gauges up to date."""

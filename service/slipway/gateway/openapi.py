@@ -1,6 +1,7 @@
 """The OpenAPI document, made from the tables that check requests, so it cannot say anything else."""
 
 from collections.abc import Iterable, Mapping
+from typing import get_args
 
 from fastapi import APIRouter
 
@@ -10,6 +11,7 @@ from slipway.gateway.bounds import CHAT_MESSAGE
 from slipway.gateway.dialects.anthropic import ANTHROPIC
 from slipway.gateway.openapi_parts import AGAIN, ID, SECURED, Schema, error, in_json, ref
 from slipway.gateway.routes import Route
+from slipway.objects.states import State
 
 _USAGE: Schema = {
     "type": "object",
@@ -124,9 +126,39 @@ _ANSWERS: dict[str, Schema] = {
     "/detokenize": {"type": "object", "required": ["prompt"], "properties": {"prompt": {"type": "string"}}},
 }
 
+_STATUS: Schema = {
+    "type": "object",
+    "required": ["reason", "message", "replicas", "ready_replicas", "phase", "revisions"],
+    "properties": {
+        "reason": {"type": "string", "description": "One CamelCase word."},
+        "message": {"type": "string"},
+        "replicas": {"type": "integer", "description": "Engines wanted."},
+        "ready_replicas": {"type": "integer"},
+        "phase": {"type": ["string", "null"], "description": "Of the rollout; null where there is none."},
+        "revisions": {
+            "type": "array",
+            "items": {
+                "type": "object",
+                "required": ["revision", "role", "weight", "ready"],
+                "properties": {
+                    "revision": {"type": "string"},
+                    "role": {"type": ["string", "null"], "enum": ["stable", "canary", None]},
+                    "weight": {
+                        "type": ["integer", "null"],
+                        "description": "Percent of the requests; null where revisions have no share.",
+                    },
+                    "ready": {"type": "integer", "description": "Engines of it that can serve."},
+                },
+                "additionalProperties": False,
+            },
+        },
+    },
+    "additionalProperties": False,
+}
+
 _MODEL: Schema = {
     "type": "object",
-    "required": ["id", "object", "created", "owned_by", "parent", "task", "ready"],
+    "required": ["id", "object", "created", "owned_by", "parent", "task", "ready", "state"],
     "properties": {
         "id": {"type": "string"},
         "object": {"const": "model"},
@@ -135,7 +167,16 @@ _MODEL: Schema = {
         "parent": {"type": ["string", "null"], "description": "For an adapter: the base model's name."},
         "task": {"type": "string", "enum": ["generate", "embed", "classify", "score"]},
         "ready": {"type": "boolean", "description": "Whether an engine serves it now."},
-        "reason": {"type": ["string", "null"], "description": "Why no engine serves it."},
+        "reason": {
+            "type": ["string", "null"],
+            "description": "Why no engine serves it; for admins the cause, and what says more.",
+        },
+        "state": {
+            "type": ["string", "null"],
+            "enum": [*get_args(State), None],
+            "description": "Of its service; null where nobody says, as for a route.",
+        },
+        "status": {"anyOf": [_STATUS, {"type": "null"}], "description": "Of its service, for admins."},
         "type": {"const": "model"},
         "display_name": {"type": "string"},
         "created_at": {"type": "string", "format": "date-time"},

@@ -47,7 +47,8 @@ def served(snapshot: Snapshot, name: str) -> Model | None:
     if not found or found[0].name == name:
         return found[0] if found else None
     ready = tuple(address for each in found for address in each.ready)
-    return replace(found[0], name=name, parent=None, ready=ready)
+    status = None if ready else found[0].status  # No service's own: another may serve while one fails.
+    return replace(found[0], name=name, parent=None, ready=ready, status=status)
 
 
 def _names(

@@ -292,7 +292,9 @@ class Serving:
             models = _servable(models)
         for model in models:
             if not model.ready and not (model.may_start and model is models[0]):
-                failure = errors.model_not_ready(model.name, str(model.why_not_ready))
+                admin = exchange.key is not None and exchange.key.role == "admin"
+                why = model.cause if admin else model.why_not_ready
+                failure = errors.model_not_ready(model.name, str(why))
                 continue
             exchange.served = model
             body["model"] = model.name

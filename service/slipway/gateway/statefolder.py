@@ -14,6 +14,7 @@ import yaml
 from slipway.gateway.auth import Keyring
 from slipway.gateway.catalog import Catalog, Endpoint, Snapshot, by_name, by_served_name, models_of
 from slipway.gateway.lastgood import STAYS, LastGood
+from slipway.gateway.statuses import ServiceStatus, read_report
 from slipway.objects import APIKey, LLMService, ModelRoute, Owner
 from slipway.objects.loading import KINDS
 
@@ -44,6 +45,7 @@ def _endpoint(service: str, entry: Any) -> Endpoint:
 
 Signature = tuple[int, int, int]
 _ENGINE_KEY = "engine-key"
+_STATUS = "status.json"
 _PREFIXES = tuple(f"{kind.lower()}-" for kind in KINDS)
 _AGAIN: Signature = (0, 0, 0)
 
@@ -61,6 +63,7 @@ class StateFolder:
     report: Callable[[str, str], None]
     _seen: dict[Path, Signature] = field(default_factory=dict)
     _endpoints: dict[str, tuple[Endpoint, ...]] = field(default_factory=dict)
+    _statuses: dict[str, ServiceStatus] = field(default_factory=dict)
     _loaded: bool = False
     _known: LastGood[Path] = field(init=False)
 
@@ -93,16 +96,25 @@ class StateFolder:
             self._known.drop(path)
         if self.folder / "endpoints.json" not in found:
             self._endpoints = {}
+        before = self._seen, self._statuses
+        if self.folder / _STATUS not in found:
+            self._statuses = {}
         for path, signature in found.items():
             if self._seen.get(path) != signature and not self._read(path):
                 found[path] = _AGAIN
         self._seen = found
+        if (
+            self._loaded
+            and self._statuses == before[1]
+            and _without_status(found) == _without_status(before[0])
+        ):
+            return None  # Progress of a start: nothing that anybody is shown.
         self._loaded = True
         return self._snapshot()
 
     def _look(self) -> dict[Path, Signature]:
         files = [path for path in (self.folder / "objects").glob("*.yaml") if path.name.startswith(_PREFIXES)]
-        files.append(self.folder / "endpoints.json")
+        files += [self.folder / "endpoints.json", self.folder / _STATUS]
         files.append(self.folder / "secrets" / _ENGINE_KEY)  # Read by who listens for snapshots.
         found: dict[Path, Signature] = {}
         for path in files:
@@ -126,8 +138,11 @@ class StateFolder:
             self._known.say(path, path.name, f"cannot be read: {error.strerror}; {STAYS}")
             return False
         try:
-            if path.name == "endpoints.json":
-                self._endpoints = read_endpoints(data)
+            if path.name in ("endpoints.json", _STATUS):
+                if path.name == _STATUS:
+                    self._statuses = read_report(data)
+                else:
+                    self._endpoints = read_endpoints(data)
                 self._known.mended(path)
                 return True
             loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -146,7 +161,12 @@ class StateFolder:
         services = [item for item in good if isinstance(item, LLMService)]
         return Snapshot(
             models=by_served_name(
-                models_of(service, self._endpoints.get(service.metadata.name, ())) for service in services
+                models_of(
+                    service,
+                    self._endpoints.get(service.metadata.name, ()),
+                    status=self._statuses.get(service.metadata.name),
+                )
+                for service in services
             ),
             keyring=Keyring.of(item for item in good if isinstance(item, APIKey)),
             owners=by_name((item.owner_name, item) for item in good if isinstance(item, Owner)),
@@ -159,3 +179,7 @@ class StateFolder:
             },
             loaded=True,
         )
+
+
+def _without_status(files: dict[Path, Signature]) -> dict[Path, Signature]:
+    return {path: signature for path, signature in files.items() if path.name != _STATUS}

@@ -52,6 +52,19 @@ class State:
         }
         self.write("endpoints.json", json.dumps(document))
 
+    def status(self, *, progress: str = "", **services: tuple[str, str, str]) -> None:
+        """What the supervisor says of services with one engine each: state, reason, message."""
+        rows = [
+            {
+                **{"name": name, "model": name, "task": "generate", "revision": "r1"},
+                **{"state": state, "reason": reason, "message": message},
+                **{"replicas": 1, "readyReplicas": int(state == "Ready")},
+                "processes": [{"revision": "r1", "state": "Starting", "message": progress}],
+            }
+            for name, (state, reason, message) in services.items()
+        ]
+        self.write("status.json", json.dumps({"services": rows}))
+
     def remove(self, name: str) -> None:
         (self.folder / name).unlink()
 

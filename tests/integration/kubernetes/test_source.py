@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+from typing import Any
 
 from integration.gateway.clients import chat
 from integration.gateway.conftest import Running, StartUpstream
@@ -194,3 +195,62 @@ async def stale(running: Running) -> float:
     found = re.search(r"^slipway_catalog_stale_seconds (\S+)$", text, re.MULTILINE)
     assert found is not None
     return float(found[1])
+
+
+async def test_what_is_the_matter_is_told_to_admins_and_to_nobody_else(
+    world: World, start_gateway: StartGateway, start_upstream: StartUpstream
+) -> None:
+    said = "registry.example.com/private:1 cannot be pulled on node-7."
+    world.key()
+    world.key("boss", "sk-boss", role="admin")
+    world.service(status=failed(said))
+    world.engines("10.0.0.1:1", ready=False)
+    running = await start_gateway()
+    cause = f"ImageCannotBePulled: {said} `slipway explain m -n models` says more."
+    (told,) = (await running.call("/v1/models", key="sk-boss")).json["data"]
+    assert (told["state"], told["reason"], told["status"]["replicas"]) == ("Failed", cause, 2)
+    refused = await running.call(CHAT, chat(), key="sk-boss")
+    assert (refused.status, refused.error["message"]) == (503, f"The model `m` is not ready: {cause}")
+    general = "its engine has failed. Those who run it can see why."
+    refused = await running.call(CHAT, chat())
+    assert (refused.status, refused.error["message"]) == (503, f"The model `m` is not ready: {general}")
+    answers = [refused, *[await running.call(path) for path in ("/v1/models", "/v1/models/m", "/readyz")]]
+    for answer in answers:
+        assert general in answer.body.decode()
+        assert not [word for word in ("registry", "node-7", "ImageCannot") if word in answer.body.decode()]
+    world.service(status={"readyReplicas": 1})
+    world.engines(await start_upstream())
+    await running.until(lambda: bool(ready(running)))
+    (told,) = (await running.call("/v1/models", key="sk-boss")).json["data"]
+    assert (told["state"], told["reason"], told["ready"]) == ("Progressing", None, True)
+
+
+async def test_a_rollout_is_shown_with_the_weights_of_its_revisions(
+    world: World, start_gateway: StartGateway
+) -> None:
+    world.key(role="admin")
+    world.service(
+        traffic={"r1": 90, "r2": 10},
+        status={"stableRevision": "r1", "canaryRevision": "r2", "rollout": {"phase": "Progressing"}},
+    )
+    world.engines("10.0.0.1:1", "10.0.0.2:1")
+    world.engines("10.0.0.3:1", revision="r2")
+    running = await start_gateway()
+    status = (await running.call("/v1/models/m")).json["status"]
+    assert status["phase"] == "Progressing"
+    assert status["revisions"] == [
+        {"revision": "r1", "role": "stable", "weight": 90, "ready": 2},
+        {"revision": "r2", "role": "canary", "weight": 10, "ready": 1},
+    ]
+
+
+def failed(message: str) -> dict[str, Any]:
+    """The status of a service whose image cannot be pulled."""
+    wrong = {"reason": "ImageCannotBePulled", "message": message}
+    return {
+        "desiredReplicas": 2,
+        "conditions": [
+            {"type": "Ready", "status": "False", **wrong},
+            {"type": "Degraded", "status": "True", **wrong},
+        ],
+    }

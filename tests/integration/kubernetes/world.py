@@ -28,13 +28,13 @@ class World:
         namespace: str = NAMESPACE,
         served: str | None = None,
         traffic: dict[str, int] | None = None,
+        status: dict[str, Any] | None = None,
         **spec: Any,
     ) -> None:
         shares = [{"revision": revision, "weight": weight} for revision, weight in (traffic or {}).items()]
         model = {"source": "hf://org/model", "name": served or name}
-        self.server.put(
-            LLM_SERVICE, namespace, name, spec={"model": model, **spec}, status={"traffic": shares}
-        )
+        said = {"traffic": shares, **(status or {})}
+        self.server.put(LLM_SERVICE, namespace, name, spec={"model": model, **spec}, status=said)
 
     def engines(
         self,

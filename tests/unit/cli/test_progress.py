@@ -5,8 +5,9 @@ from typing import Any
 import pytest
 
 from slipway.cli.cluster.progress import history_rows, progress_of, revision_named
-from slipway.cli.cluster.states import service_state, service_view
+from slipway.cli.cluster.states import service_view
 from slipway.cli.views import changes
+from slipway.objects.states import service_state
 from unit.cli.cluster_cases import case, changed
 
 

@@ -101,6 +101,32 @@ def test_without_endpoints_nothing_is_ready(world: World) -> None:
     assert world.look().models["m"].ready == ()
 
 
+def test_what_the_supervisor_says_of_a_service_is_shown(world: World) -> None:
+    world.state.service("m")
+    world.state.status(m=("Progressing", "Starting", "0 of 1 replicas are ready"))
+    found = world.look().models["m"].status
+    assert found is not None
+    assert (found.state, found.reason) == ("Progressing", "Starting")
+    world.state.status(m=("Failed", "StartFailed", "m-0: no such model"))
+    assert world.look().models["m"].cause == "StartFailed: m-0: no such model. `slipway explain m` says more."
+    world.state.write("status.json", '{"services": 7}')
+    assert world.source.poll() is None
+    assert [file for file, _ in world.said] == ["status.json"]
+    world.state.remove("status.json")
+    assert world.look().models["m"].status is None
+
+
+def test_progress_that_nobody_is_shown_makes_no_new_snapshot(world: World) -> None:
+    world.state.service("m")
+    said = ("Progressing", "Starting", "0 of 1 replicas are ready")
+    world.state.status(m=said)
+    world.look()
+    world.state.status(m=said, progress="40 % of 1 GB")
+    assert world.source.poll() is None
+    world.state.key()
+    assert world.look().models["m"].status is not None
+
+
 def test_a_missing_folder_is_said_once_and_waited_for(tmp_path: Path) -> None:
     said: list[str] = []
     source = StateFolder(tmp_path / "later", 0.01, lambda file, problem: said.append(problem))

@@ -4,9 +4,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from slipway.cli.cluster.states import condition, leader, replica_view
+from slipway.cli.cluster.states import leader, replica_view
 from slipway.cli.findings import Finding, last_lines
 from slipway.objects.annotations import PAUSED
+from slipway.objects.states import condition
 from slipway_operator.pod_states import failure_in, is_ready, job_state, read_pods, seconds, trouble_of
 
 Object = Mapping[str, Any]

@@ -4,8 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from slipway.cli.cluster.states import condition
 from slipway.objects.scalars import Duration
+from slipway.objects.states import condition
 from slipway_operator.pod_states import seconds
 from slipway_operator.rollout_states import RolloutState
 

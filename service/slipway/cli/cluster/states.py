@@ -4,6 +4,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 from slipway.cli.views import ReplicaView, RevisionView, ServiceView
+from slipway.objects.states import service_state
 from slipway_operator import names
 from slipway_operator.pod_states import is_ready, seconds, trouble_of
 from slipway_operator.settings import OperatorSettings
@@ -60,36 +61,6 @@ def of_service(service: Object, items: Iterable[Object]) -> list[Object]:
         if item["metadata"].get("namespace") == metadata["namespace"]
         and (item["metadata"].get("labels") or {}).get(names.SERVICE) == metadata["name"]
     ]
-
-
-def service_state(service: Object) -> tuple[str, str, str]:
-    """State, reason and message, in the words of a local run, from the object's conditions."""
-    status = service.get("status") or {}
-    if service["metadata"].get("deletionTimestamp"):
-        return "Stopping", "Removed", ""
-    ready, progressing, degraded = (condition(service, kind) for kind in ("Ready", "Progressing", "Degraded"))
-    if not ready:
-        return "Progressing", "NotSeen", "The operator has not looked at it yet."
-    serves = status.get("readyReplicas", 0) > 0
-    if degraded.get("status") == "True":
-        return "Degraded" if serves else "Failed", *_why(degraded)
-    if progressing.get("status") == "True":
-        return "Progressing", *_why(progressing if serves else ready)
-    if ready.get("reason") == "NoReplicas":
-        return "Ready", "NoReplicas", ""
-    if ready.get("status") != "True":
-        return "Progressing", *_why(ready)
-    return "Ready", str(ready.get("reason", "")), ""
-
-
-def _why(said: Object) -> tuple[str, str]:
-    return str(said.get("reason", "")), str(said.get("message", ""))
-
-
-def condition(item: Object, kind: str) -> Object:
-    """The condition of this type; empty if there is none."""
-    conditions = (item.get("status") or {}).get("conditions") or ()
-    return next((each for each in conditions if each["type"] == kind), {})
 
 
 def operator_leases(leases: Sequence[Object] | None) -> list[Object] | None:
