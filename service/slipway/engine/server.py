@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 from importlib.util import find_spec
 from typing import Any
 
-from slipway.engine import reports
+from slipway.engine import followers, reports
 from slipway.engine.draining import SignalCallbacks
 from slipway.engine.environments import engine_environment, find_device, gomp_library, memory_limit
 from slipway.engine.failures import FirstError
@@ -46,7 +46,7 @@ def run(options: EngineOptions) -> int:
             chat_template=other_template,
         )
         reports.progress("load", f"Loading {options.name}")
-        if not _serve(flags):
+        if not _serve(flags, options.drain_timeout):
             reports.failed(
                 "EngineDied", f"vLLM's engine stopped unasked. {first_error.text or 'See the lines above.'}"
             )
@@ -89,8 +89,8 @@ def _import_vllm(device: Device) -> None:
     reports.write("imported", "Imported vLLM", seconds=round(time.monotonic() - started, 1))
 
 
-def _serve(flags: Sequence[str]) -> bool:
-    """Run vLLM's own server until it stops; whether it was asked to."""
+def _serve(flags: Sequence[str], drain_timeout: float) -> bool:
+    """Run vLLM's own server, or this node's part of one, until it stops; whether it was asked to."""
     import uvloop
     from vllm.entrypoints.launchers.api_server.entry import run_server_worker
     from vllm.entrypoints.launchers.cli_args import make_arg_parser, validate_parsed_serve_args
@@ -100,6 +100,8 @@ def _serve(flags: Sequence[str]) -> bool:
     parser = make_arg_parser(FlexibleArgumentParser(prog="slipway engine -- "))
     args = parser.parse_args(list(flags))
     validate_parsed_serve_args(args)
+    if args.headless:
+        return followers.compute(args, drain_timeout)
     address, listener = setup_server(args, reuse_port=False)
     worker: Callable[..., Any] = run_server_worker
 
