@@ -12,7 +12,7 @@ from cluster.lying_proxy import FAULTS, LyingProxy, quiet
 from cluster.operators import acting
 from slipway.kube.config import Connection, load
 
-KEYS = [key(f"k{number}") for number in range(12)]
+KEYS = [key(f"k{number}") for number in range(8)]
 """Nothing happens to a key that would remind the operator of a turn that failed."""
 
 
