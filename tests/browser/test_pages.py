@@ -372,6 +372,52 @@ def test_models_say_why_they_are_not_ready(admin: Console, script: Script) -> No
     expect(admin.model).to_have_value("pilot-large")
 
 
+CAUSE = "ImageCannotBePulled: registry.example.com/a:1 is not there. `slipway explain m -n models` says more."
+ROLLOUT = {
+    **{"reason": "Paused", "message": "Waits at step 1 of 2.", "replicas": 3, "ready_replicas": 2},
+    **{"phase": "Paused"},
+    "revisions": [
+        {"revision": "49911d77fa", "role": "stable", "weight": 90, "ready": 2},
+        {"revision": "510e0ba55d", "role": "canary", "weight": 10, "ready": 0},
+    ],
+}
+
+
+def test_admins_see_how_services_are_doing(admin: Console, script: Script) -> None:
+    script.models[0] |= {"ready": True, "reason": None, "state": "Progressing", "status": ROLLOUT}
+    failed = {"reason": "ImageCannotBePulled", "message": "It is not there.", "replicas": 1}
+    status = {**failed, "ready_replicas": 0, "phase": "Idle", "revisions": ROLLOUT["revisions"][:1]}
+    script.models[1] |= {"ready": False, "reason": CAUSE, "state": "Failed", "status": status}
+    general = {"name": "pilot-large", "ready": False, "reason": "its engine has failed."}
+    script.readyz = (200, {"ready": True, "reason": None, "models": [general]})
+    admin.go("Models")
+    rolling, broken, _ = admin.page.locator(".card").all()
+    expect(rolling.locator(".badge")).to_have_text("Progressing")
+    expect(rolling.locator(".reason")).to_have_text("Paused: Waits at step 1 of 2.")
+    assert rolling.locator("dd").all_inner_texts() == [
+        "2 of 3 ready",
+        "Paused",
+        "49911d77fa stable · 90 % of requests · 2 ready",
+        "510e0ba55d canary · 10 % of requests · 0 ready",
+    ]
+    expect(broken.locator(".badge")).to_have_text("Failed")
+    expect(broken.locator(".reason")).to_have_text(CAUSE)
+    assert broken.locator("dd").all_inner_texts() == ["0 of 1 ready"]
+    assert admin.page.locator("#page").evaluate(TOO_WIDE) == []
+    admin.page.set_viewport_size({"width": 390, "height": 800})
+    assert admin.page.locator("#page").evaluate(TOO_WIDE) == []
+
+
+def test_others_see_the_state_of_a_service_alone(member: Console, script: Script) -> None:
+    reason = "its engine has failed. Those who run it can see why."
+    script.models[1] |= {"ready": False, "reason": reason, "state": "Failed", "status": None}
+    member.go("Models")
+    card = member.page.locator(".card").nth(1)
+    expect(card.locator(".badge")).to_have_text("Failed")
+    expect(card.locator(".reason")).to_have_text("Its engine has failed. Those who run it can see why.")
+    expect(card.locator("dl")).to_have_count(0)
+
+
 def test_batches_show_their_state_and_can_be_cancelled(admin: Console, script: Script) -> None:
     script.replies["POST /v1/batches/batch_run/cancel"] = (200, {})
     admin.go("Batches")

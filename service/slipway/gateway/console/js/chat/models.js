@@ -5,9 +5,15 @@ import { byId, make } from '../ui/dom.js';
 import { recall, remember } from '../ui/storage.js';
 
 /**
+ * What admins are told of a model's service.
+ * @typedef {{reason: string, message: string, replicas: number, ready_replicas: number, phase: string | null,
+ *   revisions: {revision: string, role: string | null, weight: number | null, ready: number}[]}} Status
+ */
+
+/**
  * A row of `GET /v1/models`.
  * @typedef {{id: string, task?: string, ready?: boolean, reason?: string | null, parent?: string | null,
- *   created?: number, owned_by?: string}} Model
+ *   created?: number, owned_by?: string, state?: string | null, status?: Status | null}} Model
  */
 
 /** @returns {Promise<Model[]>} */

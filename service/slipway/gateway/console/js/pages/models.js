@@ -1,7 +1,7 @@
-/** Models: what each does, whether it is ready, and why not. */
+/** Models: what each does, how it is doing, and for admins why. */
 
 import { listModels, canChat } from '../chat/models.js';
-import { badge, button, fill, nothing, section } from '../ui/blocks.js';
+import { badge, button, facts, fill, nothing, section } from '../ui/blocks.js';
 import { copyButton } from '../ui/clipboard.js';
 import { make } from '../ui/dom.js';
 import { moment } from '../ui/format.js';
@@ -13,6 +13,9 @@ const TASKS = {
   score: 'Scores and ranks',
   classify: 'Classifies',
 };
+
+/** @type {Record<string, 'good' | 'warn' | 'bad' | 'plain'>} */
+const STATES = { Ready: 'good', Progressing: 'warn', Degraded: 'warn', Failed: 'bad', Stopping: 'plain' };
 
 /** @typedef {import('../chat/models.js').Model} Model */
 
@@ -30,7 +33,7 @@ export const page = {
 
     /** @param {Model} model */
     const card = (model) => {
-      const { id, task = 'generate', parent, created } = model;
+      const { id, task = 'generate', parent, created, state, status } = model;
       const { ready, message, part } = stateOf(model);
       const chat = () => {
         picker.choose(id);
@@ -50,11 +53,12 @@ export const page = {
           { className: 'card-head' },
           make('h3', {}, id),
           copyButton(`Copy the name ${id}`, () => id),
-          ready ? badge('good', 'Ready') : badge('warn', 'Not ready'),
+          stateBadge(state, ready),
         ),
         make('p', { className: 'hint' }, details.filter(Boolean).join(' · ')),
-        ready ? null : make('p', { className: 'reason' }, message),
+        message ? make('p', { className: 'reason' }, message) : null,
         part === null ? null : make('progress', { max: 1, value: part, 'aria-label': `Start of ${id}` }),
+        status ? standing(status) : null,
         canChat(model)
           ? make(
               'div',
@@ -67,10 +71,14 @@ export const page = {
     };
 
     /** @param {Model} model */
-    const stateOf = ({ id, ready, reason }) => {
+    const stateOf = ({ id, ready, reason, state, status }) => {
       const known = readiness.state.models.get(id);
-      if (ready ?? known?.ready ?? true) return { ready: true, message: '', part: null };
-      const message = known && !known.ready ? known.message : (reason ?? 'It is starting.');
+      if (ready ?? known?.ready ?? true) {
+        const said = state === 'Ready' || !status ? [] : [status.reason, status.message];
+        return { ready: true, message: said.filter(Boolean).join(': '), part: null };
+      }
+      // Admins are told more here than anybody is by `/readyz`.
+      const message = known && !known.ready && !status ? known.message : (reason ?? 'It is starting.');
       return {
         ready: false,
         message: `${message.charAt(0).toUpperCase()}${message.slice(1)}`,
@@ -91,3 +99,32 @@ export const page = {
     return () => clearInterval(timer);
   },
 };
+
+/**
+ * The state of its service; of one that is ready without an engine, that it cannot be asked.
+ * @param {string | null | undefined} state
+ * @param {boolean} ready
+ */
+function stateBadge(state, ready) {
+  if (state && state !== 'Ready') return badge(STATES[state] ?? 'plain', state);
+  return ready ? badge('good', 'Ready') : badge('warn', 'Not ready');
+}
+
+/** Replicas, and while there is more than one the revisions. @param {import('../chat/models.js').Status} status */
+function standing({ replicas, ready_replicas: ready, phase, revisions }) {
+  const rolling = revisions.length > 1;
+  return facts([
+    ['Replicas', `${ready} of ${replicas} ready`],
+    ['Rollout', rolling && phase],
+    ...(rolling ? revisions.map(revisionRow) : []),
+  ]);
+}
+
+/**
+ * @param {import('../chat/models.js').Status['revisions'][number]} revision
+ * @returns {[string, Node]}
+ */
+function revisionRow({ revision, role, weight, ready }) {
+  const said = [role, weight === null ? '' : `${weight} % of requests`, `${ready} ready`];
+  return ['Revision', make('span', {}, make('code', {}, revision), ` ${said.filter(Boolean).join(' · ')}`)];
+}
