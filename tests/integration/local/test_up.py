@@ -14,6 +14,7 @@ import pytest
 
 from integration.local.places import Place, finish, key, service, until
 from integration.waiting import free_port
+from slipway.gateway.statuses import read_report
 
 
 @pytest.fixture
@@ -314,6 +315,9 @@ def test_a_bad_revision_leaves_the_old_one_serving_and_says_so(place: Place) -> 
     assert "There is no model at file:///nowhere" in err
     served = [entry["address"] for entry in place.endpoints()["a"] if entry["ready"]]
     assert served == [old["address"]]
+    shown = read_report((place.state / "status.json").read_bytes())["a"]  # As the gateway reads it.
+    assert (shown.state, shown.reason, shown.ready_replicas) == ("Degraded", "StartFailed", 1)
+    assert (old["revision"], "", 1) in [(each.revision, each.role, each.ready) for each in shown.revisions]
     place.file.write_text(service())
     assert place.run("up")[0] == 0
     assert [row["pid"] for row in place.rows()] == [old["pid"]]
