@@ -158,6 +158,17 @@ async def test_a_batch_answers_every_line_once_and_tells_its_progress(
     assert errors[0]["response"]["body"]["error"]["param"] == "temperature"
 
 
+async def test_a_request_for_a_batch_is_bounded_and_read_for_a_key_only(
+    start: Start, start_upstream: StartUpstream
+) -> None:
+    gateway = await start(await start_upstream())
+    fill = {"metadata": {"fill": "x" * 262_144}}
+    assert (await gateway.call("/v1/batches", fill)).status == 413
+    assert (await gateway.call("/v1/batches", {"endpoint": 1}, key="sk-wrong")).status == 401
+    refused = await gateway.call("/v1/batches", {"endpoint": 1})
+    assert (refused.status, refused.error["param"]) == (400, "input_file_id")
+
+
 @pytest.mark.parametrize(
     ("line", "code"),
     [
