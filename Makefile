@@ -156,6 +156,10 @@ bench-packages: ## Install what the benchmark needs from the system (apt): a C c
 bench: bench-packages $(ENVS)/gateway/.ready $(ENVS)/peer-asgi/.ready $(ENVS)/peer-litellm/.ready $(ENVS)/peer-vllm-router/.ready ## The gateway's speed beside its peers': ARGS="--json FILE"; some 15 minutes on a quiet machine.
 	@$(ENVS)/gateway/bin/python -m loadtests.gateway_overhead $(ARGS)
 
+.PHONY: bench-operator
+bench-operator: cluster-packages dev $(ENVS)/peer-kopf/.ready ## The operator's speed with 500 objects beside kopf's, on the cluster that runs; some 12 minutes.
+	@PYTHONPATH=tests $(DEV)/python -m loadtests.operator_scale $(ARGS)
+
 .PHONY: loadtest
 loadtest: $(ENVS)/loadtest/.ready $(if $(URL),$(ENVS)/gateway/.ready,system envs) ## Locust's users on a Slipway of its own, or on URL=… KEY=…; DURATION=60 (s), USERS=8.
 	@SLIPWAY_ENGINE_PYTHON=$(ENGINE_PYTHON) SLIPWAY_KEY="$(KEY)" $(ENVS)/gateway/bin/python -m loadtests.loadtest --locust $(ENVS)/loadtest/bin/locust --url "$(URL)" --seconds $(DURATION) --users $(USERS) $(ARGS)
