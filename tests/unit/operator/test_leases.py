@@ -191,21 +191,31 @@ async def test_who_finds_another_holder_stops_at_once(time: Callable[[], float])
 async def test_two_never_act_at_once_whatever_becomes_of_calls(time: Callable[[], float], seed: int) -> None:
     chance, leases = random.Random(seed), Leases()
 
-    def trouble() -> str:
-        return chance.choice(("", "", "", "fails", "answer lost", "refused"))
+    def spells() -> Trouble:
+        """Well for a while, then cut off in one way or another."""
+        spell, ends = "", 0.0
+
+        def trouble() -> str:
+            nonlocal spell, ends
+            if time() >= ends:
+                spell = chance.choice(("", "", "fails", "answer lost", "refused"))
+                ends = time() + 3 * DURATION * chance.random()
+            return spell
+
+        return trouble
 
     def wait() -> float:
-        return chance.choice((0.0, 0.01, 0.1, 1.0, DURATION * chance.random() * 2))
+        return chance.choice((0.0, 0.01, 0.1, 0.1, DURATION * chance.random() * 2))
 
     def clock(ahead: float) -> Callable[[], float]:
         return lambda: time() + ahead
 
     both = [
-        candidate(name, Caller(leases, trouble, wait), clock(ahead))
+        candidate(name, Caller(leases, spells(), wait), clock(ahead))
         for name, ahead in (("first", 0.0), ("second", 1e6))
     ]
     tasks = [asyncio.create_task(stand(each)) for each in both]
-    led, end = set(), time() + 200
+    led, end = set(), time() + 600
     while time() < end:
         acting = [each.identity for each in both if each.may_act]
         assert len(acting) < 2, f"at {time()}"

@@ -53,7 +53,9 @@ class Namespace:
         """Do it."""
         made = self.plan()
         for manifest in made.apply:
-            self.children[kind_of(manifest), manifest["metadata"]["name"]] = copy.deepcopy(manifest)
+            key = kind_of(manifest), manifest["metadata"]["name"]
+            said = {"status": self.children[key]["status"]} if "status" in self.children.get(key, {}) else {}
+            self.children[key] = copy.deepcopy(manifest) | said
         for kind, item in made.delete:
             del self.children[kind, item["metadata"]["name"]]
         self.parent["status"] = dict(made.status or {})
