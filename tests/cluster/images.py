@@ -125,6 +125,15 @@ def _keep(name: str, key: str = "") -> None:
     _forget_unused({blob.name for digest in digests.values() for blob in _blobs(digest)})
 
 
+def layers_above(name: str, base: str) -> list[Path]:
+    """The layers that an image in the cache adds to the one it is built from, as uncompressed archives."""
+    own, below = (list(_blobs(json.loads(_record(each).read_text())["manifest"])) for each in (name, base))
+    ids, base_ids = (json.loads(blobs[1].read_text())["rootfs"]["diff_ids"] for blobs in (own, below))
+    if ids[: len(base_ids)] != base_ids:
+        raise ClusterError(f"{name} is not built from {base} as it is now")
+    return own[2 + len(base_ids) :]
+
+
 def load(node: Node, name: str) -> bool:
     """Give a node an image that the cache has. False where it has that very image already."""
     with locked("images", shared=True):
