@@ -187,3 +187,9 @@ IMAGE ?= slipway-$(TARGET):$(VERSION)
 .PHONY: image
 image: ## Build an image with docker, podman or buildah: TARGET=gateway, engine-cpu, engine-gpu, training; BASE=IMAGE.
 	@BASE=$(BASE) VLLM_IMAGE=$(VLLM_IMAGE) BUILDER=$(BUILDER) scripts/image $(TARGET) $(IMAGE) $(ARGS)
+
+SBOM ?= slipway-$(TARGET).cdx.json
+
+.PHONY: sbom
+sbom: ## Write the CycloneDX list of an image's Python packages, with their locked hashes: TARGET=gateway, …; SBOM=FILE.
+	@BASE=$(BASE) VLLM_IMAGE=$(VLLM_IMAGE) BUILDER=$(BUILDER) scripts/sbom $(TARGET) $(SBOM) $(ARGS)
