@@ -373,7 +373,7 @@ def test_models_say_why_they_are_not_ready(admin: Console, script: Script) -> No
 
 
 CAUSE = "ImageCannotBePulled: registry.example.com/a:1 is not there. `slipway explain m -n models` says more."
-ROLLOUT = {
+ROLLOUT: dict[str, Any] = {
     **{"reason": "Paused", "message": "Waits at step 1 of 2.", "replicas": 3, "ready_replicas": 2},
     **{"phase": "Paused"},
     "revisions": [
