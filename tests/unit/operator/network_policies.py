@@ -16,7 +16,8 @@ class Endpoint:
 def selects(selector: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
     """Whether a label selector does; an empty one selects all."""
     assert selector.keys() <= {"matchLabels"}
-    return selector.get("matchLabels", {}).items() <= labels.items()
+    wanted: Mapping[str, str] = selector.get("matchLabels", {})
+    return wanted.items() <= labels.items()
 
 
 def lets_in(policies: Sequence[Mapping[str, Any]], source: Endpoint, target: Endpoint, port: int) -> bool:

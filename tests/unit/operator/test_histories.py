@@ -13,7 +13,8 @@ def service(model: str, **spec: Any) -> Any:
     return parsed(llm_service(model={"source": f"hf://org/{model}"}, **spec))
 
 
-def step(stable: str | None = None, outcome: Outcome | None = None, **replicas: int) -> Step:
+def step(stable: str | None = None, outcome: Outcome | None = None, running: str | None = None) -> Step:
+    replicas = {running: 1} if running else {}
     return Step(replicas, (), RolloutState(stable=stable), "", "", outcome=outcome)
 
 
@@ -55,6 +56,6 @@ def test_old_revisions_are_forgotten_but_for_those_in_use() -> None:
     histories = Histories(service("a"), ())
     for model in "abcdef":
         one = service(model, rollout={"revisionHistoryLimit": 2})
-        histories = histories.after(one, step(stable=revisions[0], **{revisions[1]: 1}), NOW)
+        histories = histories.after(one, step(stable=revisions[0], running=revisions[1]), NOW)
     kept = [entry["revision"] for entry in histories.entries]
     assert kept == [revisions[at] for at in (5, 4, 3, 1, 0)]
