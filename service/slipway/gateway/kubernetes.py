@@ -254,16 +254,22 @@ def _endpoints(item: Obj) -> Iterator[Endpoint]:
             yield Endpoint(f"{host}:{port['port']}", ready, revision)
 
 
+_LOST = "ReplicasLost"
+"""Why a service is degraded whose pods are coming back."""
+
+
 def _may_start(service: LLMService, endpoints: tuple[Endpoint, ...]) -> bool:
     """Whether an endpoint may come up while a request waits for it."""
-    scaling = service.spec.autoscaling
-    if scaling is not None and scaling.min_replicas == 0:
-        return True  # Those who wait are what starts the first.
+    scaling, status = service.spec.autoscaling, service.status
     if scaling is None and service.spec.replicas == 0:
         return False
-    holds = {each.type for each in service.status.conditions if each.status == "True"}
-    if "Degraded" in holds:
+    holds = {each.type: each.reason for each in status.conditions if each.status == "True"}
+    if scaling is not None and scaling.min_replicas == 0 and not status.desired_replicas:
+        return True  # Those who wait are what starts the first.
+    if holds.get("Degraded", _LOST) != _LOST:
         return False
+    if scaling is not None and scaling.min_replicas == 0:
+        return True
     if service.spec.rollout.strategy == "Recreate" or "Progressing" in holds:
         return True
     return any(not each.ready for each in endpoints)
