@@ -93,7 +93,7 @@ def python_image(own_cluster: bool) -> str:
 
 @pytest.fixture(scope="session")
 def project_image(cluster: Path, own_cluster: bool) -> Callable[[str], str]:
-    """Build an image of the project by its target (`gateway`, `engine-cpu`, `fake-engine`), load it, and return its name.
+    """Build an image by its target (`gateway`, `engine-cpu`, `fake-engine`), load it, and return its name.
 
     On somebody's own cluster, SLIPWAY_IMAGE_GATEWAY and SLIPWAY_IMAGE_ENGINE_CPU name images it can pull.
     """

@@ -39,8 +39,10 @@ if not KEY:
 models = [model["id"] for model in expect(200, call("/v1/models"), "GET /v1/models")["data"]]
 model = os.environ.get("MODEL") or next(iter(models), None)
 if model is None:
-    sys.exit("The key may call no model. Apply an LLMService, or let the key call it (models of the APIKey).")
+    sys.exit("The key may call no model. Apply an LLMService, or let the key call it (spec.models).")
 question = {"role": "user", "content": "Say hello."}
 body = {"model": model, "messages": [question], "max_tokens": 16}
 answer = expect(200, call("/v1/chat/completions", body), f"Chat with {model}")
-print(f"{model}: {answer['choices'][0]['message']['content']!r}, {answer['usage']['completion_tokens']} tokens")
+print(
+    f"{model}: {answer['choices'][0]['message']['content']!r}, {answer['usage']['completion_tokens']} tokens"
+)
