@@ -28,7 +28,7 @@ from soak.world import LIMIT, Fault, Stoppable, World
 GROWTH = 1.15
 """How much more memory a gateway may hold at the end than after a third of the time."""
 CUTS = ("gateway killed", "engine killed", "engine cut")
-"""Faults that leave an answer without an end; a new gateway takes seconds to listen."""
+"""Faults that leave an answer without an end, until what was killed is back."""
 ROOM = 12 * 1024 * 1024
 """Bytes that it may grow in any case: caches that fill once."""
 
@@ -79,9 +79,10 @@ async def soak(
         fault = random.choice(world.faults(random, stoppable))
         names.append(fault.name)
         say(f"{passed:6.0f} of {seconds:.0f} s, {len(tally.outcomes)} requests; {fault.name}")
-        if fault.name in CUTS:
-            cuts.append((time.monotonic(), time.monotonic() + fault.seconds + 5))
+        started = time.monotonic()
         await _commit(fault)
+        if fault.name in CUTS:
+            cuts.append((started, time.monotonic() + 2))
         if not marked and passed > seconds / 3:
             marked = [gateway.resident() for gateway in world.gateways]
             fresh = [gateway.process for gateway in world.gateways]
