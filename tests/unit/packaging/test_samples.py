@@ -19,7 +19,9 @@ def test_there_is_a_sample_of_each_kind_of_service() -> None:
     assert any(service.spec.engine.tensor_parallel > 1 for service in services)
     assert any(service.spec.adapters for service in services)
     assert any(service.spec.rollout.strategy == "Canary" for service in services)
-    assert any(service.spec.autoscaling and service.spec.autoscaling.min_replicas == 0 for service in services)
+    assert any(
+        service.spec.autoscaling and service.spec.autoscaling.min_replicas == 0 for service in services
+    )
     assert any(each.keys for each in loaded)
     assert any(each.owners for each in loaded)
     assert any(each.routes for each in loaded)

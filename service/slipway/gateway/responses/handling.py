@@ -71,6 +71,8 @@ class Responses:
     """Seconds that responses are kept."""
     wall: Callable[[], float]
     _background: dict[str, Outcome] = field(default_factory=dict)
+    _leased: int = 0
+    """Stored responses that are being made while their client waits."""
     _tasks: set["asyncio.Task[None]"] = field(default_factory=set)
 
     async def create(self, exchange: Exchange, body: Body) -> None:
@@ -137,12 +139,14 @@ class Responses:
     async def _make(self, exchange: Exchange, making: Making, chat: Body, *, stored: bool) -> None:
         exchange.sink = TranslatingSink(exchange.sink, making.translation, exchange.route.dialect.error)
         left = False
+        self._leased += stored
         try:
             await self.serving.answer(exchange, chat, (lambda: self._admit(making)) if stored else None)
         except ClientGoneError:
             left = True
             raise
         finally:
+            self._leased -= stored
             if making.kept and not making.ended:
                 await self._settle(making, exchange, left=left)
 
@@ -264,7 +268,7 @@ class Responses:
 
     async def _look(self) -> None:
         ids = list(self._background)
-        if not ids and not self.serving.in_flight:
+        if not ids and not self._leased:
             return
         until_us = self._now_us() + int(LEASE * 1e6)
 
