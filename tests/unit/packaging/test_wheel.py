@@ -119,7 +119,10 @@ def test_commands_and_plugins_are_found_by_name(wheel: zipfile.ZipFile) -> None:
     parser.optionxform = str  # type: ignore[assignment, method-assign]  # names keep their case
     parser.read_string(wheel.read(f"slipway-{PROJECT['version']}.dist-info/entry_points.txt").decode())
     assert {group: dict(parser[group]) for group in parser.sections()} == {
-        "console_scripts": {"slipway": "slipway.cli:main"},
+        "console_scripts": {
+            "slipway": "slipway.cli:main",
+            "kubectl-slipway": "slipway.cli:run_plugin",
+        },
         "vllm.platform_plugins": {"slipway_forking_cpu": "slipway.engine.platform:register"},
     }
 
