@@ -80,6 +80,8 @@ def namespace(kubectl: Kubectl, own_cluster: bool) -> Iterator[str]:
         renew_volumes(programs())
     name = f"test-{uuid4().hex[:8]}"
     kubectl("create", "namespace", name)
+    # Without it no pod may be made yet.
+    kubectl.wait(name, "create", "serviceaccount/default")
     kubectl("label", "namespace", name, "pod-security.kubernetes.io/enforce=restricted")
     yield name
     kubectl("delete", "namespace", name, "--wait=false")

@@ -157,6 +157,8 @@ def _controllers() -> list[str]:
         f"--service-account-private-key-file={path('service-accounts.key')}",
         "--use-service-account-credentials=true",
         "--leader-elect=false",
+        # Tests stop the API server for a minute. That makes no node a lost one.
+        "--node-monitor-grace-period=180s",
     ]
 
 

@@ -105,6 +105,12 @@ def model(says: str) -> dict[str, Any]:
 OBJECTS, CHANGED = (model("one"), key("k")), model("two")
 
 
+def alone(found: dict[str, Any]) -> bool:
+    """Whether one replica is left, and nothing is on its way out any more."""
+    status = found["status"]
+    return bool(status["replicas"] == 1 and not status["rollout"].get("leaving"))
+
+
 def one_revision(kubectl: Kubectl, namespace: str) -> bool:
     """Whether the old revision has gone."""
     return len(kubectl.get(namespace, "deployments")["items"]) == 1

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from cluster.convergence import CHANGED, OBJECTS, one_revision, settled, state, turned, until
+from cluster.convergence import CHANGED, OBJECTS, alone, one_revision, settled, state, turned, until
 from cluster.installation import key
 from cluster.kubectl import Kubectl
 from cluster.lying_proxy import FAULTS, LyingProxy, quiet
@@ -37,7 +37,7 @@ async def make_and_change(kubectl: Kubectl, connection: Connection, namespace: s
     async with acting(connection, namespace, engine_image_cpu=image):
         await until(kubectl, namespace, settled, "the second rollout")
         await until(kubectl, namespace, lambda found: one_revision(kubectl, namespace), "the old one's end")
-        await until(kubectl, namespace, lambda found: found["status"]["replicas"] == 1, "one replica")
+        await until(kubectl, namespace, alone, "one replica")
 
 
 @pytest.mark.timeout(400)

@@ -9,6 +9,7 @@ import pytest
 from cluster.convergence import (
     CHANGED,
     OBJECTS,
+    alone,
     one_revision,
     settled,
     state,
@@ -60,7 +61,7 @@ async def lead_to_the_end(
             await until(kubectl, namespace, settled, "the second way")
     async with acting(connection, namespace, **settings):
         await until(kubectl, namespace, lambda found: one_revision(kubectl, namespace), "the old one's end")
-        await until(kubectl, namespace, lambda found: found["status"]["replicas"] == 1, "one replica")
+        await until(kubectl, namespace, alone, "one replica")
     return writes
 
 

@@ -10,6 +10,7 @@ import asyncio
 import json
 import os
 import signal
+import socket
 import sys
 import time
 from collections import Counter
@@ -17,6 +18,8 @@ from typing import Any
 from urllib.parse import urlsplit
 
 URL = urlsplit(os.environ["URL"])
+ADDRESS = socket.gethostbyname(URL.hostname or "")
+"""Looked up once: what is tried is the Service, not the cluster's DNS."""
 PATIENCE = float(os.environ.get("PATIENCE", "60"))
 
 
@@ -70,7 +73,7 @@ async def exchange(stream: bool) -> str:
             "messages": [{"role": "user", "content": "What is the capital of France?"}],
         }
     ).encode()
-    reader, writer = await asyncio.open_connection(URL.hostname, URL.port or 80, limit=1 << 20)
+    reader, writer = await asyncio.open_connection(ADDRESS, URL.port or 80, limit=1 << 20)
     try:
         writer.write(
             f"POST /v1/chat/completions HTTP/1.1\r\nhost: {URL.hostname}\r\nconnection: close\r\n"
