@@ -391,7 +391,9 @@ def test_admins_see_how_services_are_doing(admin: Console, script: Script) -> No
     general = {"name": "pilot-large", "ready": False, "reason": "its engine has failed."}
     script.readyz = (200, {"ready": True, "reason": None, "models": [general]})
     admin.go("Models")
-    rolling, broken, _ = admin.page.locator(".card").all()
+    cards = admin.page.locator(".card")
+    expect(cards).to_have_count(3)
+    rolling, broken, _ = cards.all()
     expect(rolling.locator(".badge")).to_have_text("Progressing")
     expect(rolling.locator(".reason")).to_have_text("Paused: Waits at step 1 of 2.")
     assert rolling.locator("dd").all_inner_texts() == [
