@@ -36,8 +36,9 @@ def renew_volumes(programs: Path) -> None:
             if (name := _name(node, number)) in released:
                 shutil.rmtree(node.volumes / str(number))
                 (node.volumes / str(number)).mkdir()
-                remove = '[{"op": "remove", "path": "/spec/claimRef"}]'
-                kubectl(programs, "patch", "persistentvolume", name, "--type=json", f"--patch={remove}")
+                # A merge, which takes it well where the reference is gone and the phase not yet told.
+                free = '{"spec": {"claimRef": null}}'
+                kubectl(programs, "patch", "persistentvolume", name, "--type=merge", f"--patch={free}")
 
 
 def _name(node: Node, number: int) -> str:
