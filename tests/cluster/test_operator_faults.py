@@ -17,7 +17,7 @@ from cluster.convergence import (
     until,
 )
 from cluster.installation import condition, events, key, service
-from cluster.kubectl import Kubectl
+from cluster.kubectl import Kubectl, KubectlError
 from cluster.operators import acting
 from slipway.kube.config import Connection, load
 
@@ -157,6 +157,7 @@ async def test_a_policy_that_refuses_pods_owners_is_told(
     }
     kubectl.apply(namespace, policy, binding)
     try:
+        await asyncio.wait_for(asyncio.to_thread(_in_force, kubectl, namespace), 60)
         kubectl.apply(namespace, service("m"))
         async with acting(connection, namespace, engine_image_cpu=fake_engine):
             found = await until(
@@ -169,6 +170,18 @@ async def test_a_policy_that_refuses_pods_owners_is_told(
             assert "before Monday" in events(kubectl, namespace, "m")["RefusedByPolicy"]
     finally:
         kubectl("delete", "validatingadmissionpolicies,validatingadmissionpolicybindings", namespace)
+
+
+def _in_force(kubectl: Kubectl, namespace: str) -> None:
+    """Return once the API server refuses a Deployment: it takes a moment to learn of a policy."""
+    trial = ("create", "deployment", "trial", "--image=none", "--dry-run=server", f"--namespace={namespace}")
+    while True:
+        try:
+            kubectl(*trial)
+        except KubectlError as refusal:
+            if "before Monday" in str(refusal):
+                return
+            raise
 
 
 async def test_nothing_is_written_while_nothing_changes(
