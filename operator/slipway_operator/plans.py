@@ -29,6 +29,8 @@ from slipway_operator.statuses import UNDER_WAY, Story, write_status
 
 Object = dict[str, Any]
 Children = Mapping[tuple[Kind, str], Object]
+Groups = Mapping[str, tuple[Kind, Object]]
+"""Revision -> its Deployment or LeaderWorkerSet."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +75,8 @@ def plan(
 ) -> Plan:
     """The next steps for `service`, parsed from `parent`. `now` is in seconds since 1970."""
     status = parent.get("status") or {}
-    pods = _pods_by_revision(observed.children, now)
+    groups = _groups(observed.children)
+    pods = _pods_by_revision(observed.children, groups, now)
     signals = _signals(service, status, observed.measured, pods)
     decision = autoscaling.decide(autoscaling.policy_of(service.spec), observed.scaling, signals, now)
     histories = Histories(service, status.get("history") or ())
@@ -87,7 +90,7 @@ def plan(
             rollouts.Observed(
                 target=service.revision,
                 replicas=decision.desired,
-                revisions=_revisions(observed, pods, service.revision, fetch),
+                revisions=_revisions(observed, groups, pods, service.revision, fetch),
                 command=rollouts.command_of(parent["metadata"].get("annotations", {}).get(ROLLOUT_COMMAND)),
                 history=histories.deployed,
                 held=fetch.waits,
@@ -100,7 +103,9 @@ def plan(
         apply.append(fetch.job)
     delete = [(JOB, job) for job in fetch.old]
     if step is not None:
-        running, gone = _revisions_children(histories, step, observed, pods, settings, parent)
+        running, gone = _revisions_children(
+            histories, step, observed.children, groups, pods, settings, parent
+        )
         apply += running
         delete += gone
     story = Story(
@@ -177,8 +182,7 @@ def _label(item: Object, label: str) -> str:
     return str(item["metadata"].get("labels", {}).get(label, ""))
 
 
-def _groups(children: Children) -> dict[str, tuple[Kind, Object]]:
-    """Revision -> its Deployment or LeaderWorkerSet."""
+def _groups(children: Children) -> Groups:
     return {
         _label(item, names.REVISION): (kind, item)
         for (kind, _), item in children.items()
@@ -186,12 +190,11 @@ def _groups(children: Children) -> dict[str, tuple[Kind, Object]]:
     }
 
 
-def _pods_by_revision(children: Children, now: float) -> dict[str, Pods]:
+def _pods_by_revision(children: Children, groups: Groups, now: float) -> dict[str, Pods]:
     pods: dict[str, list[Object]] = {}
     for (kind, _), item in children.items():
         if kind == POD and (revision := _label(item, names.REVISION)):
             pods.setdefault(revision, []).append(item)
-    groups = _groups(children)
     return {
         revision: read_pods(pods.get(revision, ()), groups[revision][1] if revision in groups else None, now)
         for revision in {*pods, *groups}
@@ -199,9 +202,8 @@ def _pods_by_revision(children: Children, now: float) -> dict[str, Pods]:
 
 
 def _revisions(
-    observed: Observed, pods: Mapping[str, Pods], target: str, fetch: _Fetch
+    observed: Observed, groups: Groups, pods: Mapping[str, Pods], target: str, fetch: _Fetch
 ) -> dict[str, rollouts.RevisionObserved]:
-    groups = _groups(observed.children)
     seen: dict[str, rollouts.RevisionObserved] = {}
     for revision, each in pods.items():
         trouble = each.trouble if each.trouble is not None and each.trouble.final else None
@@ -222,7 +224,8 @@ def _revisions(
 def _revisions_children(
     histories: Histories,
     step: Step,
-    observed: Observed,
+    children: Children,
+    groups: Groups,
     pods: Mapping[str, Pods],
     settings: OperatorSettings,
     parent: Object,
@@ -230,7 +233,6 @@ def _revisions_children(
     """Manifests of the revisions that stay, and what goes of the others."""
     apply: list[Object] = []
     delete: list[tuple[Kind, Object]] = []
-    groups = _groups(observed.children)
     kept = {step.state.stable, step.state.canary}
     for revision in sorted({*step.replicas, *groups}):
         replicas = step.replicas.get(revision, 0)
@@ -238,17 +240,17 @@ def _revisions_children(
             held = pods.get(revision, Pods())
             scaled = revision not in groups or groups[revision][1]["spec"].get("replicas", 1) == 0
             if scaled and held.replicas + held.leaving == 0:
-                delete += _all_of(observed.children, revision)
+                delete += _all_of(children, revision)
                 continue
         service = histories.service_at(revision)
         if service is not None:
             apply += revision_children(service, revision, replicas, settings, parent)
         elif replicas == 0:
-            delete += _all_of(observed.children, revision)  # No longer wanted, and nobody knows what it was.
+            delete += _all_of(children, revision)  # No longer wanted, and nobody knows what it was.
     delete += [
         # Of a deletion that was cut short only the Service is left.
         (kind, item)
-        for (kind, _), item in observed.children.items()
+        for (kind, _), item in children.items()
         if kind == SERVICE and _label(item, names.REVISION) not in {"", *kept, *step.replicas, *groups}
     ]
     return apply, delete
