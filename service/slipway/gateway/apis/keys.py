@@ -1,10 +1,8 @@
 """`/v1/keys`: make, list, change, rotate and revoke keys. A member sees and makes those of its owner."""
 
-import secrets
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
-from hashlib import sha256
 from typing import Annotated, Any
 
 from fastapi import APIRouter, Query, Request
@@ -24,6 +22,7 @@ from slipway.gateway.identity.audit import Change
 from slipway.gateway.identity.kept import DEEPEST, KeptIdentities, key_of
 from slipway.objects import APIKeySpec
 from slipway.objects.meta import Name
+from slipway.objects.plainkeys import key_hash, new_key
 
 LONGEST_OVERLAP = 90 * 86_400
 """Seconds that a rotated key's secret before it may go on working."""
@@ -92,7 +91,8 @@ def router(
         await caller(request)
         body = await read_object(request)
         name = checked(_NewName, {"name": body.pop("name", None)}).name
-        plain, digest = _new_secret()
+        plain = new_key()
+        digest = key_hash(plain)
 
         def work(connection: Connection, who: Key) -> tuple[tuple[registry.Kept, Key], Change]:
             spec = delegation.filled(who, checked(APIKeySpec, {"owner": who.owner, **body}))
@@ -154,7 +154,8 @@ def router(
     async def rotate(name: str, request: Request) -> JSONResponse:
         found(await caller(request), name)
         asked = checked(Rotation, await read_object(request, empty=True))
-        plain, digest = _new_secret()
+        plain = new_key()
+        digest = key_hash(plain)
         until_us = now_us() + asked.grace_seconds * 1_000_000
 
         def work(connection: Connection, who: Key) -> tuple[registry.Kept, Change]:
@@ -197,12 +198,6 @@ def _bound(who: Key, keys: int) -> None:
         raise delegation.DeniedError(
             "Your key was made with a key that was made with a key: ask for another."
         )
-
-
-def _new_secret() -> tuple[str, str]:
-    """A plain key, shown once, and its hash."""
-    plain = f"sk-slipway-{secrets.token_urlsafe(32)}"
-    return plain, sha256(plain.encode()).hexdigest()
 
 
 def _written(spec: APIKeySpec) -> dict[str, Any]:
