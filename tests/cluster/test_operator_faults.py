@@ -1,6 +1,7 @@
 """The operator killed before every write, doubled, fought with, refused and lied to, on a real API server."""
 
 import asyncio
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -163,13 +164,18 @@ async def test_a_policy_that_refuses_pods_owners_is_told(
             found = await until(
                 kubectl,
                 namespace,
-                lambda found: condition(found, "Ready").get("reason") == "RefusedByPolicy",
+                because("Ready", "RefusedByPolicy"),
                 "the refusal",
             )
             assert "before Monday" in condition(found, "Ready")["message"]
             assert "before Monday" in events(kubectl, namespace, "m")["RefusedByPolicy"]
     finally:
         kubectl("delete", "validatingadmissionpolicies,validatingadmissionpolicybindings", namespace)
+
+
+def because(kind: str, reason: str) -> Callable[[dict[str, Any]], bool]:
+    """Whether an object's condition has that reason."""
+    return lambda found: bool(condition(found, kind).get("reason") == reason)
 
 
 def _in_force(kubectl: Kubectl, namespace: str) -> None:
@@ -209,7 +215,7 @@ async def test_a_paused_service_is_left_as_it_is(
         await until(
             kubectl,
             namespace,
-            lambda found: condition(found, "Progressing").get("reason") == "Paused",
+            because("Progressing", "Paused"),
             "the pause",
         )
         assert kubectl.get(namespace, "deployments")["items"][0]["spec"]["replicas"] == 1
@@ -254,9 +260,7 @@ async def test_what_keeps_pods_from_running_is_a_condition_and_an_event_with_the
 ) -> None:
     kubectl.apply(namespace, service("m", **spec))
     async with acting(connection, namespace, engine_image_cpu=fake_engine):
-        found = await until(
-            kubectl, namespace, lambda found: condition(found, "Ready").get("reason") == reason, reason
-        )
+        found = await until(kubectl, namespace, because("Ready", reason), reason)
     assert mend in condition(found, "Ready")["message"]
     assert condition(found, "Degraded")["status"] == "True"
     assert mend in events(kubectl, namespace, "m")[reason]
@@ -276,7 +280,7 @@ async def test_a_quota_that_is_used_up_is_told(
         found = await until(
             kubectl,
             namespace,
-            lambda found: condition(found, "Ready").get("reason") == "QuotaExceeded",
+            because("Ready", "QuotaExceeded"),
             "the quota's refusal",
         )
         assert "ResourceQuota" in condition(found, "Ready")["message"]
@@ -298,7 +302,7 @@ async def test_somebody_elses_object_is_not_taken_over(
         found = await until(
             kubectl,
             namespace,
-            lambda found: condition(found, "Degraded").get("reason") == "NameTaken",
+            because("Degraded", "NameTaken"),
             "the clash",
         )
         assert "Service" in condition(found, "Degraded")["message"]

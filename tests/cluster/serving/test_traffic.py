@@ -1,12 +1,11 @@
 """LLMServices under steady traffic, every request counted: what people do to a platform, and what breaks."""
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
 
-from cluster.conftest import command
 from cluster.installation import Installation, condition, events, service, until
 from cluster.kubectl import Kubectl
 from cluster.traffic import Traffic, traffic
@@ -174,15 +173,11 @@ def test_upgrade_and_rollback_of_the_release_cost_no_request(slipway: Installati
 
 
 def test_traffic_goes_on_while_the_api_server_is_away(
-    asked: Traffic, kubectl: Kubectl, models: str, own_cluster: bool
+    asked: Traffic, kubectl: Kubectl, models: str, api_server: Callable[[str], object]
 ) -> None:
-    if not own_cluster:
-        pytest.skip("only the API server of this project's own cluster may be stopped")
-    command("apiserver", "stop")
-    try:
-        time.sleep(OUTAGE)  # What the traffic sees meanwhile it tells afterwards: logs need the API server.
-    finally:
-        command("apiserver", "start")
+    api_server("stop")
+    time.sleep(OUTAGE)  # What the traffic sees meanwhile it tells afterwards: logs need the API server.
+    api_server("start")
     asked.goes_on()
     kubectl("scale", f"--namespace={models}", "llm/m", "--replicas=2")
     until(kubectl, models, "m", lambda found: found["status"]["readyReplicas"] == 2)
