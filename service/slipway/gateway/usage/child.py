@@ -10,7 +10,7 @@ from slipway.gateway.logs import JSONLog
 from slipway.gateway.usage.journal import Journal
 from slipway.gateway.usage.process import Task
 
-_LOOK_EVERY = 0.25
+_LOOK_EVERY = 1.0
 _LONGEST_BACKOFF = 10.0
 
 

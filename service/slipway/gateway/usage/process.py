@@ -22,7 +22,9 @@ from slipway.gateway.usage.recorder import Recorder
 from slipway.gateway.usage.segments import OWNER_LOCK, RECORDER_LOCK
 
 TICK = 0.25
-"""Seconds between two looks at the journal: many records at once cost less each, and idling costs less."""
+"""Seconds between two looks at the journal: many records at once cost less each."""
+IDLE_TICK = 1.0
+"""The same while nothing comes; each look that finds nothing makes the next one twice as late, up to this."""
 SYNC_EVERY = 1.0
 ADOPT_EVERY = 15.0
 FORGET_EVERY = 3600.0
@@ -64,14 +66,14 @@ class Process:
 
     def run(self) -> None:
         """Record until the gateway is gone, then the rest."""
+        pause = 0.0
         while True:
-            busy, pause = False, TICK
             try:
-                busy = self._work()
+                pause = 0.0 if self._work() else min(IDLE_TICK, max(TICK, 2 * pause))
                 self._there()
             except SQLAlchemyError as error:
                 pause = self._away(error)
-            if _closed(sys.stdin.fileno(), 0.0 if busy else pause):
+            if _closed(sys.stdin.fileno(), pause):
                 break
         self._finish()
 
