@@ -17,6 +17,7 @@ SYNC = $(PYTHON) scripts/sync-environment $(UV) $(@D)
 SELF = $(UV) pip install -q --compile-bytecode --no-deps --python $(@D)/bin/python --editable .
 ENGINE_PYTHON := $(ENVS)/$(ENGINE)/bin/python
 DEV := $(ENVS)/dev/bin
+TRAINING := $(ENVS)/training-tests/bin
 SOURCES := pyproject.toml service/slipway/__init__.py
 
 .PHONY: help
@@ -113,10 +114,15 @@ test-packages: ## Install what the tests need from the system (apt): browser, No
 	@scripts/system-packages libnuma1 chromium nodejs npm redis-server postgresql prometheus gcc libc6-dev
 
 .PHONY: test
-test: test-packages cluster-packages envs dev $(ENVS)/loadtest/.ready ## Everything: lint, unit, integration (real engine), browser, cluster.
+test: test-packages cluster-packages envs dev $(ENVS)/training-tests/.ready $(ENVS)/loadtest/.ready ## Everything: lint, unit, training, integration (real engine), browser, cluster.
 	@$(MAKE) --no-print-directory lint
 	@$(CLUSTER_PROGRAMS)
-	@SLIPWAY_ENGINE_PYTHON=$(CURDIR)/$(ENGINE_PYTHON) $(DEV)/pytest -v $(ARGS)
+	@$(MAKE) --no-print-directory test-training
+	@SLIPWAY_ENGINE_PYTHON=$(CURDIR)/$(ENGINE_PYTHON) SLIPWAY_TRAINING_PYTHON=$(CURDIR)/$(TRAINING)/python $(DEV)/pytest -v $(ARGS)
+
+.PHONY: test-training
+test-training: dev $(ENVS)/training-tests/.ready ## The tests that need the training environment: data, tuning, search, evaluation, registry.
+	@SLIPWAY_ENGINE_PYTHON=$(CURDIR)/$(ENGINE_PYTHON) SLIPWAY_TRAINING_PYTHON=$(CURDIR)/$(TRAINING)/python $(TRAINING)/pytest -v tests/training $(ARGS)
 
 # --- a cluster -----------------------------------------------------------------------------------
 

@@ -32,7 +32,7 @@ def main() -> None:
     parser.add_argument("--source", default=DEFAULT_SOURCE)
     options = parser.parse_args()
 
-    script = "import sys; from slipway.engine.sources import fetch; print(fetch(sys.argv[1]).path)"
+    script = "import sys; from slipway.sources import fetch; print(fetch(sys.argv[1]).path)"
     folder = subprocess.check_output([options.python, "-c", script, options.source], text=True).strip()
     ours = [
         options.python,

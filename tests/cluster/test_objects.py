@@ -13,7 +13,10 @@ ROOT = Path(__file__).resolve().parents[2]
 CRDS = ROOT / "k8s" / "crds"
 SAMPLES = sorted((ROOT / "k8s" / "samples").glob("*.yaml"))
 MODEL = {"source": "hf://org/name"}
-DATA = {"baseModel": {"source": "hf://org/name"}, "dataset": {"source": "s3://bucket/data.jsonl"}}
+DATA = {
+    "baseModel": {"source": "hf://org/name"},
+    "dataset": {"sources": [{"name": "a", "source": "s3://bucket/data.jsonl"}]},
+}
 
 
 @pytest.fixture(scope="session", autouse=True)

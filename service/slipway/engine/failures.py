@@ -6,7 +6,7 @@ import mmap
 import re
 
 from slipway.engine.options import OptionsError
-from slipway.engine.sources.errors import SourceError
+from slipway.sources.errors import SourceError
 
 # What the text of an error of vLLM holds -> (reason, the mend).
 KNOWN = (

@@ -10,8 +10,8 @@ from pathlib import Path
 from slipway.engine import reports
 from slipway.engine.failures import explain
 from slipway.engine.options import EngineOptions
-from slipway.engine.sources import fetch
-from slipway.engine.sources.progress import Progress
+from slipway.sources import fetch
+from slipway.sources.progress import Progress
 
 
 def answer_signals() -> None:

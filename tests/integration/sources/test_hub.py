@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from slipway.engine.sources import (
+from slipway.sources import (
     AccessDeniedError,
     DigestMismatchError,
     NotAModelError,
@@ -22,8 +22,8 @@ from slipway.engine.sources import (
     UnsafeWeightsError,
     fetch,
 )
-from unit.engine_sources import models
-from unit.engine_sources.webserver import Fault, Resource, WebServer
+from unit.sources import models
+from unit.sources.webserver import Fault, Resource, WebServer
 
 COMMIT = "0123456789" * 4
 NEXT = "9876543210" * 4
@@ -206,7 +206,7 @@ def test_offline_is_offline(hub: Hub, cache: Path, tmp_path: Path) -> None:
 
     def offline(source: str) -> subprocess.CompletedProcess[str]:
         program = (
-            "import sys; from pathlib import Path; from slipway.engine.sources import fetch; "
+            "import sys; from pathlib import Path; from slipway.sources import fetch; "
             "print(fetch(sys.argv[1], cache=Path(sys.argv[2])).path)"
         )
         environment = os.environ | {"HF_HUB_OFFLINE": "1", "HF_HOME": str(tmp_path / "home")}

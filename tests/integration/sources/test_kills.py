@@ -2,9 +2,9 @@
 
 from pathlib import Path
 
-from unit.engine_sources import models, worker
-from unit.engine_sources.processes import Worker, serves_the_whole
-from unit.engine_sources.webserver import Resource, WebServer
+from unit.sources import models, worker
+from unit.sources.processes import Worker, serves_the_whole
+from unit.sources.webserver import Resource, WebServer
 
 
 def test_no_moment_of_a_kill_leaves_anything_half(tmp_path: Path) -> None:

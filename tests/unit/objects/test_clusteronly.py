@@ -35,7 +35,7 @@ def test_a_canary_is_a_rolling_update_here() -> None:
 def test_a_cluster_volume_and_a_fine_tune_are_told() -> None:
     fine_tune = (
         "---\napiVersion: slipway.dev/v1alpha1\nkind: FineTune\nmetadata: {name: t}\n"
-        "spec: {baseModel: {source: 'hf://x/y'}, dataset: {source: 'hf://x/z'}}\n"
+        "spec: {baseModel: {source: 'hf://x/y'}, dataset: {sources: [{name: a, source: 'hf://x/z'}]}}\n"
     )
     volume, tune = said("  model: {source: 'pvc://claim/folder'}\n" + fine_tune)
     assert "write file:///path" in volume

@@ -7,11 +7,13 @@ from pydantic import ValidationError
 
 from slipway.objects import FineTune
 
+DATA: dict[str, Any] = {"sources": [{"name": "a", "source": "s3://bucket/data.jsonl"}]}
+
 
 def fine_tune(**spec: Any) -> FineTune:
     asked = {
         "baseModel": {"source": "hf://org/name"},
-        "dataset": {"source": "s3://bucket/data.jsonl"},
+        "dataset": DATA,
         **spec,
     }
     return FineTune.model_validate({"metadata": {"name": "a"}, "spec": asked})
@@ -33,6 +35,9 @@ def test_base_model_and_data_are_enough() -> None:
         ({"search": {"parameters": [{"name": "learningRate", "min": "1e-5"}]}}, "by min and max"),
         ({"evaluation": {"gates": [{"metric": "eval_loss"}]}}, "a gate needs a bound"),
         ({"hyperparameters": {"learningRate": 0.1}}, "valid string"),
+        ({"task": "classify"}, "format classification goes with task classify"),
+        ({"task": "tag", "dataset": {**DATA, "format": "classification"}}, "format tokens with task tag"),
+        ({"dataset": {"sources": []}}, "at least 1 item"),
     ],
 )
 def test_what_does_not_fit_together_is_refused(spec: dict[str, Any], sentence: str) -> None:

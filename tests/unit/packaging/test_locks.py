@@ -19,6 +19,7 @@ EXTRAS = {
     "engine-cpu": ("engine-cpu",),
     "engine-gpu": ("engine-gpu",),
     "training": ("training",),
+    "training-tests": ("training-tests",),
     "dev": ("dev",),
 }
 # The locks that are resolved from a file beside what needs them.

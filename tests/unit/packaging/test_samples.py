@@ -5,8 +5,8 @@ from pathlib import Path
 import pytest
 
 from slipway.engine.options import check_args
-from slipway.engine.sources.addresses import parse
 from slipway.objects.loading import Loaded, load, load_file
+from slipway.sources.addresses import parse
 
 SAMPLES = sorted((Path(__file__).parents[3] / "k8s" / "samples").glob("*.yaml"))
 
