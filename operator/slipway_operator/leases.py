@@ -7,6 +7,7 @@ for two thirds of the duration.
 
 import asyncio
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -31,6 +32,8 @@ class Election:
     leading: bool = False
     _renewed: float = field(default=float("-inf"))
     """When the renewal was asked for that the lead rests on."""
+    _held: dict[str, Any] | None = None
+    """The Lease as it was last written by us: a renewal need not read it first."""
     _seen: tuple[Any, ...] = ()
     """What changes with each renewal, as last seen."""
     _seen_at: float = field(default=float("-inf"))
@@ -103,6 +106,11 @@ class Election:
             "leaseDurationSeconds": max(1, round(self.duration)),
             "renewTime": now,
         }
+        held, self._held = self._held, None
+        if held is not None:
+            held["spec"] |= ours
+            with suppress(ConflictError, NotFoundError):  # Somebody has changed it: look at it anew.
+                return await self._put(held)
         try:
             lease = await self.client.get(LEASE, self.namespace, self.name)
         except NotFoundError:
@@ -112,7 +120,7 @@ class Election:
                 "metadata": {"name": self.name, "namespace": self.namespace},
                 "spec": {**ours, "acquireTime": now, "leaseTransitions": 0},
             }
-            await self.client.create(LEASE, body)
+            self._held = await self.client.create(LEASE, body)
             self._see(body["spec"])
             return True
         spec = lease.setdefault("spec", {})
@@ -124,7 +132,11 @@ class Election:
                 return False
             ours |= {"acquireTime": now, "leaseTransitions": int(spec.get("leaseTransitions") or 0) + 1}
         spec |= ours
-        self._see((await self.client.replace(LEASE, lease))["spec"])
+        return await self._put(lease)
+
+    async def _put(self, lease: dict[str, Any]) -> bool:
+        self._held = await self.client.replace(LEASE, lease)
+        self._see(self._held["spec"])
         return True
 
     def _see(self, spec: dict[str, Any]) -> None:

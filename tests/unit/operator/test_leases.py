@@ -173,6 +173,38 @@ async def test_a_lead_that_was_won_too_slowly_is_none(time: Callable[[], float])
     assert slow.may_act
 
 
+async def test_a_renewal_is_one_call(time: Callable[[], float]) -> None:
+    calls: list[float] = []
+
+    def counted() -> str:
+        calls.append(time())
+        return ""
+
+    first = candidate("first", Caller(Leases(), counted), time)
+    await first.win()
+    calls.clear()
+    task = asyncio.create_task(first.hold())
+    await asyncio.sleep(10.5 * RENEW)
+    assert len(calls) == 10
+    task.cancel()
+
+
+async def test_a_lease_that_somebody_labels_stays_held_and_labelled(time: Callable[[], float]) -> None:
+    leases = Leases()
+    first = candidate("first", Caller(leases), time)
+    await first.win()
+    task = asyncio.create_task(first.hold())
+    for _ in range(20):
+        await asyncio.sleep(RENEW)
+        lease = leases.read()
+        lease["metadata"]["labels"] = {"seen": "yes"}
+        leases.write(lease, new=False)
+    assert first.may_act
+    await asyncio.sleep(2 * RENEW)
+    assert leases.read()["metadata"]["labels"] == {"seen": "yes"}
+    task.cancel()
+
+
 async def test_who_finds_another_holder_stops_at_once(time: Callable[[], float]) -> None:
     leases = Leases()
     first = candidate("first", Caller(leases), time)
