@@ -6,7 +6,7 @@ from pydantic import Field, StringConstraints
 
 from slipway.objects.meta import Name, Part
 from slipway.objects.rules import named_by
-from slipway.objects.scalars import Factor, Fraction
+from slipway.objects.scalars import Fraction, Number
 from slipway.objects.sources import ModelSource
 
 Word = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/@-]*$", max_length=128)]
@@ -23,7 +23,7 @@ class DataSource(Part):
     """Where it lies: hf://, s3://, file://, pypi:// or pvc://; a file, or a folder of them."""
     format: Format | None = None
     """What its records hold, where that differs from the dataset's."""
-    weight: Factor = Factor("1")
+    weight: Number = Number("1")
     """How often its records are taken, beside those of the other sources: 2 takes each twice, 0.5 half."""
     fields: dict[str, str] = Field(default_factory=dict)
     """Where its records keep what a format asks for, such as `text: body` or `label: category`."""
@@ -43,7 +43,7 @@ class AugmentationStep(Part):
 
     name: Word
     """What is done, such as `synonyms`."""
-    share: Factor = Factor("0.5")
+    share: Number = Number("0.5")
     """Records made, for each record of the training part."""
     options: dict[str, Any] = Field(default_factory=dict)
     """Options of the step."""
