@@ -78,6 +78,44 @@ class FetchStatus(Status):
     """What it is doing, or what is the matter and how to mend it."""
 
 
+class ServedAdapter(Status):
+    """One version of an adapter that a FineTune has brought to the running engines."""
+
+    name: str
+    """The served name, what clients put into `model`; several versions may have one."""
+    engine_name: str
+    """The name by which engines know this version, such as `support.v2`."""
+    source: str
+    """Where engines fetch it from."""
+    digest: str | None = None
+    """Digest of its content."""
+    fine_tune: str
+    """The FineTune that it came of."""
+    weight: int = Field(default=0, ge=0, le=100)
+    """Percent of the requests for `name` that it gets; those of one name add up to 100 once one is ready."""
+    state: Literal["Loading", "Ready", "RolledBack"] = "Loading"
+    """Loading: not in every ready engine yet. RolledBack: it was worse than the version before it."""
+    message: str = ""
+    """What it waits for, or why it was taken back, and how to mend it."""
+
+
+class AdapterRollout(Status):
+    """How the newest version of an adapter replaces the one before. Revisions are engine names."""
+
+    name: str
+    """The adapter's served name."""
+    stable_revision: str | None = None
+    """The version that serves."""
+    canary_revision: str | None = None
+    """The version that is being rolled out."""
+    canary_weight: int | None = None
+    """Percent of the requests that it gets."""
+    traffic: tuple[Traffic, ...] = ()
+    """How requests are shared out."""
+    rollout: RolloutStatus = RolloutStatus()
+    """Where it is."""
+
+
 class LLMServiceStatus(Status):
     """What was observed."""
 
@@ -113,3 +151,7 @@ class LLMServiceStatus(Status):
     """The last decision of autoscaling."""
     fetch: FetchStatus | None = None
     """The model's way into the cache."""
+    adapters: tuple[ServedAdapter, ...] = Field(default=(), json_schema_extra=named_by("engineName"))
+    """Adapters that FineTunes have brought to the running engines, beside those of `spec.adapters`."""
+    adapter_rollouts: tuple[AdapterRollout, ...] = Field(default=(), json_schema_extra=named_by("name"))
+    """How the newest versions of those take the places of the ones before."""
