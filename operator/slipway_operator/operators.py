@@ -35,7 +35,7 @@ from slipway_operator.measuring import Measuring
 from slipway_operator.metrics import Metrics
 from slipway_operator.plans import Observed, plan
 from slipway_operator.queues import Queue
-from slipway_operator.refusals import refusal, with_refusal
+from slipway_operator.refusals import is_refusal, refusal, with_refusal
 from slipway_operator.rollouts import Event
 from slipway_operator.settings import OperatorSettings
 from slipway_operator.statuses import condition
@@ -271,7 +271,7 @@ class Operator:
             try:
                 await self.executor.apply(manifest)
             except (APIStatusError, ChildError) as error:
-                if isinstance(error, APIStatusError) and error.status not in (400, 403, 422):
+                if isinstance(error, APIStatusError) and not is_refusal(error):
                     raise
                 refused = refused or error  # The others do not depend on it.
         for kind, item in made.delete:

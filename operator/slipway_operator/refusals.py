@@ -7,6 +7,14 @@ from slipway.kube.errors import APIStatusError
 from slipway_operator.executor import ChildError, ContestedError
 from slipway_operator.statuses import condition
 
+_WEBHOOK_AWAY = "failed calling webhook"
+"""So begins what an API server says (with status 500) of a webhook that it cannot ask."""
+
+
+def is_refusal(error: APIStatusError) -> bool:
+    """Whether the API server will say the same until somebody changes something. Other errors pass."""
+    return error.status in (400, 403, 422) or _WEBHOOK_AWAY in error.message
+
 
 def refusal(error: APIStatusError | ChildError) -> tuple[str, str]:
     """Reason and message of a child that could not be made."""
@@ -15,6 +23,11 @@ def refusal(error: APIStatusError | ChildError) -> tuple[str, str]:
     said = error.message or str(error)
     if "exceeded quota" in said:
         return "QuotaExceeded", f"{said}. Raise the ResourceQuota, or ask for less."
+    if _WEBHOOK_AWAY in said:
+        return (
+            "WebhookUnavailable",
+            f"{said}. Bring what answers for the webhook back, or delete its configuration.",
+        )
     if "admission webhook" in said:
         return "RefusedByWebhook", f"{said}. Change the object so that the webhook agrees."
     if "ValidatingAdmissionPolicy" in said:

@@ -114,3 +114,8 @@ def alone(found: dict[str, Any]) -> bool:
 def one_revision(kubectl: Kubectl, namespace: str) -> bool:
     """Whether the old revision has gone."""
     return len(kubectl.get(namespace, "deployments")["items"]) == 1
+
+
+def because(kind: str, reason: str) -> Callable[[dict[str, Any]], bool]:
+    """Whether an object's condition has that reason."""
+    return lambda found: bool(condition(found, kind).get("reason") == reason)

@@ -1,7 +1,6 @@
 """The operator killed before every write, doubled, fought with, refused and lied to, on a real API server."""
 
 import asyncio
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +10,7 @@ from cluster.convergence import (
     CHANGED,
     OBJECTS,
     alone,
+    because,
     one_revision,
     settled,
     state,
@@ -171,11 +171,6 @@ async def test_a_policy_that_refuses_pods_owners_is_told(
             assert "before Monday" in events(kubectl, namespace, "m")["RefusedByPolicy"]
     finally:
         kubectl("delete", "validatingadmissionpolicies,validatingadmissionpolicybindings", namespace)
-
-
-def because(kind: str, reason: str) -> Callable[[dict[str, Any]], bool]:
-    """Whether an object's condition has that reason."""
-    return lambda found: bool(condition(found, kind).get("reason") == reason)
 
 
 def _in_force(kubectl: Kubectl, namespace: str) -> None:

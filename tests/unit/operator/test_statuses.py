@@ -10,7 +10,7 @@ from slipway.kube.kinds import DEPLOYMENT, POD
 from slipway_operator import names
 from slipway_operator.autoscaling import Load
 from slipway_operator.plans import Measured
-from slipway_operator.refusals import refusal, with_refusal
+from slipway_operator.refusals import is_refusal, refusal, with_refusal
 from slipway_operator.statuses import condition
 from unit.operator.written import Namespace, llm_service, pod
 
@@ -174,6 +174,7 @@ def test_nothing_in_a_status_is_null_but_in_what_people_wrote() -> None:
     [
         (403, 'pods "m" is forbidden: exceeded quota: q', "QuotaExceeded"),
         (400, 'admission webhook "w" denied the request: no', "RefusedByWebhook"),
+        (500, 'Internal error occurred: failed calling webhook "w": no route', "WebhookUnavailable"),
         (403, "User cannot create resource", "Forbidden"),
         (422, "spec.template: Invalid value", "ChildRefused"),
     ],
@@ -181,6 +182,7 @@ def test_nothing_in_a_status_is_null_but_in_what_people_wrote() -> None:
 def test_a_child_that_is_refused_is_what_degrades_the_service(status: int, message: str, reason: str) -> None:
     namespace = running()
     error = status_error(status, {"message": message})
+    assert is_refusal(error)
     assert refusal(error)[0] == reason
     said = with_refusal(namespace.status, namespace.parent, error, namespace.now)
     found = {each["type"]: (each["status"], each["reason"]) for each in said["conditions"]}
