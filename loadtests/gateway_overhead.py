@@ -38,12 +38,19 @@ class Scale:
     rate: int = 50
     """Events a second of each stream; a fifth of it for more than 1,000 streams."""
 
+    repeats: int = 5
+    """Measurements of up to 32 streams: each has so few events that a pause of the machine shows in it."""
+
+    def times(self, streams: int) -> int:
+        """How often so many streams are measured."""
+        return self.repeats if streams <= 32 else 1
+
     def rate_of(self, streams: int) -> int:
         """Events a second, so that no core but that of a slow program is the bound."""
         return self.rate if streams <= 1000 else max(1, self.rate // 5)
 
 
-QUICK = Scale(connections=(1, 8), rounds=1, warm=0.1, seconds=1.0, events=10, rate=100)
+QUICK = Scale(connections=(1, 8), rounds=1, warm=0.1, seconds=1.0, events=10, rate=100, repeats=1)
 
 
 @dataclass(slots=True)
@@ -126,7 +133,9 @@ def _options() -> argparse.Namespace:
 
 def _measure(targets: list[Target], ground: Ground, scale: Scale, results: Results) -> None:
     each_requests = len(scale.connections) * (scale.warm + scale.seconds + 0.5)
-    each_streams = sum(scale.events / scale.rate_of(streams) + 1 for streams in scale.connections)
+    each_streams = sum(
+        scale.times(streams) * (scale.events / scale.rate_of(streams) + 1) for streams in scale.connections
+    )
     start = 6.0
     progress = Progress(len(targets) * (scale.rounds * (each_requests + start) + each_streams))
     clients = Clients(ground.folder, ground.other)
@@ -148,11 +157,13 @@ def _measure(targets: list[Target], ground: Ground, scale: Scale, results: Resul
                         continue
                     for number in scale.connections:
                         rate = scale.rate_of(number)
-                        progress.tell(f"  {number} streams", scale.events / rate + 1)
-                        settle(server.pids)
-                        load = clients.streams(server.port, server.pids, number, scale.events, rate)
-                        result.streams[number] = load
-                        _tell_lost(load)
+                        times = scale.times(number)
+                        progress.tell(f"  {number} streams", times * (scale.events / rate + 1))
+                        for _ in range(times):
+                            settle(server.pids)
+                            load = clients.streams(server.port, server.pids, number, scale.events, rate)
+                            result.streams.setdefault(number, []).append(load)
+                            _tell_lost(load)
             except CannotRunError as error:
                 result.failure = str(error)
                 print(f"  cannot run: {error}", file=sys.stderr, flush=True)

@@ -35,11 +35,11 @@ def test_every_answer_and_every_event_is_counted(tmp_path: Path) -> None:
         for loads in target["requests"].values():
             assert [load["lost"] for load in loads] == [0]
             assert all(load["answered"] == load["begun"] > 0 for load in loads)
-        for number, load in target["streams"].items():
+        for number, (load,) in target["streams"].items():
             assert load["lost"] == 0
             assert load["events"] == 10 * int(number)
             assert load["peak_streams"] == int(number)
-    gateway = found["targets"]["slipway"]["streams"]["8"]
+    gateway = found["targets"]["slipway"]["streams"]["8"][0]
     assert gateway["cpu"] > 0
     assert gateway["pss"] > 0
     assert "requests/s" in done.stdout
