@@ -89,6 +89,8 @@ class Accounts:
             metrics.strangers.inc()
         if exchange.status == CLIENT_LEFT:
             metrics.disconnects.inc()
+        if exchange.version:
+            self._measure_version(exchange)
         first = exchange.first_byte
         if first is not None:
             metrics.first_token(route.operation, model, first - exchange.started)
@@ -96,6 +98,15 @@ class Accounts:
             metrics.used(route.operation, model, usage.prompt, usage.completion, exchange.cost)
             if first is not None and usage.completion > 1:
                 metrics.per_token(route.operation, model, (exchange.ended - first) / (usage.completion - 1))
+
+    def _measure_version(self, exchange: Exchange) -> None:
+        """How a version of an adapter serves; what its client left or got wrong says nothing of it."""
+        served, began = exchange.served, exchange.first_byte or exchange.answered
+        if served is None or exchange.status == CLIENT_LEFT:
+            return
+        sound = exchange.status < 500 and not exchange.error.startswith("engine_")
+        seconds = began - exchange.sent if began and exchange.sent else None
+        self.metrics.revisions.version(served, exchange.version, sound, seconds)
 
 
 def _line(exchange: Exchange) -> dict[str, object]:
@@ -123,8 +134,8 @@ def _line(exchange: Exchange) -> dict[str, object]:
             line["cost_usd"] = exchange.cost / 1_000_000_000
         if exchange.estimated:
             line["estimated"] = True
-    if exchange.served is not None and exchange.served.name != exchange.model:
-        line["served_model"] = exchange.served.name
+    if exchange.answered_by not in ("", exchange.model):
+        line["served_model"] = exchange.answered_by
     if exchange.address:
         line["endpoint"] = exchange.address
     if exchange.attempts > 1:

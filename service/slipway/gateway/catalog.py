@@ -48,6 +48,16 @@ class Share:
 
 
 @dataclass(frozen=True, slots=True)
+class Version:
+    """One version of an adapter, loaded by every engine that serves it."""
+
+    engine_name: str
+    """What engines know it by."""
+    weight: int
+    """Its share of the requests for the adapter's name."""
+
+
+@dataclass(frozen=True, slots=True)
 class Model:
     """One name that clients can put into `model`; an adapter's name leads to its service's endpoints."""
 
@@ -76,6 +86,11 @@ class Model:
     """How requests are shared out, where more than one revision serves; `ready` has the endpoints of all."""
     revisions: tuple[str, ...] = ()
     """Revisions that are to have a share."""
+    versions: tuple[Version, ...] = ()
+    """Of an adapter that a FineTune brought to running engines: those that share its requests. Engines know
+    them by other names than clients."""
+    source: str = ""
+    """Where the base model's weights come from."""
     may_start: bool = False
     """Whether an endpoint may come up if a request waits for one."""
     status: ServiceStatus | None = None
@@ -205,6 +220,7 @@ def models_of(
     made = service.metadata.creation_timestamp
     revision = service.revision
     prices = prices_of(service)
+    versions = _versions(service)
     return tuple(
         Model(
             name=name,
@@ -224,9 +240,20 @@ def models_of(
             revisions=tuple(traffic.revision for traffic in service.status.traffic if traffic.weight),
             may_start=may_start,
             status=status,
+            versions=versions.get(name, ()),
+            source=service.spec.model.source,
         )
-        for name in service.served_names
+        for name in dict.fromkeys((*service.served_names, *versions))
     )
+
+
+def _versions(service: LLMService) -> dict[str, tuple[Version, ...]]:
+    """By served name: the versions of the adapters that FineTunes brought, as far as they take requests."""
+    found: dict[str, tuple[Version, ...]] = {}
+    for each in service.status.adapters:
+        if each.state == "Ready" and each.weight and each.name not in service.served_names:
+            found[each.name] = (*found.get(each.name, ()), Version(each.engine_name, each.weight))
+    return found
 
 
 def _shared_out(

@@ -31,6 +31,8 @@ class Exchange:
     """The name that was asked for, once it is known to exist."""
     served: Model | None = None
     """Whose engine was asked in the end."""
+    version: str = ""
+    """Of an adapter with several: what engines call the one that was asked."""
     session: str | None = None
     """What keeps it on a revision, where there are several."""
     priority: Priority = "normal"
@@ -79,6 +81,11 @@ class Exchange:
 
     sampled: Sampled | None = None
     """It is traced."""
+
+    @property
+    def answered_by(self) -> str:
+        """The name of who answered, down to an adapter's version; "" where nobody was found."""
+        return self.version or (self.served.name if self.served is not None else "")
 
     @property
     def request_id(self) -> str:

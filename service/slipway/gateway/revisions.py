@@ -19,6 +19,11 @@ def chosen(model: Model, session: str | None, draw: Callable[[], float]) -> str:
     return at(model.split, share(model.name, session) if session is not None else draw()).revision
 
 
+def version_of(model: Model, session: str | None, draw: Callable[[], float]) -> str:
+    """What engines call the version of an adapter that a request is for: always the same for a session."""
+    return at(model.versions, share(model.name, session) if session is not None else draw()).engine_name
+
+
 def endpoints_of(model: Model, revision: str, tried: Collection[str]) -> tuple[str, ...]:
     """Endpoints for a request of this revision: its own, or any once it has none that was not tried."""
     for each in model.split:
@@ -69,6 +74,14 @@ class RevisionMetrics:
         if told is not None:
             told.first_byte.observe(seconds)
 
+    def version(self, model: Model, version: str, sound: bool, seconds: float | None) -> None:
+        """A version of an adapter has served a request; `seconds` to the first byte, where it came so far."""
+        told = self._told.get((model.service, model.namespace, version))
+        if told is not None:
+            (told.sound if sound else told.faulty).inc()
+            if seconds is not None:
+                told.first_byte.observe(seconds)
+
     def changed(self, snapshot: Snapshot) -> None:
         """The catalogue has changed: know its endpoints, forget revisions that are gone."""
         found: dict[str, _Told] = {}
@@ -76,6 +89,8 @@ class RevisionMetrics:
         for model in snapshot.models.values():
             for revision in model.revisions:
                 self._keep(kept, (model.service, model.namespace, revision))
+            for version in model.versions:
+                self._keep(kept, (model.service, model.namespace, version.engine_name))
             for address in (*model.ready, *model.others):
                 revision = snapshot.revisions.get(address, model.revision)
                 found[address] = self._keep(kept, (model.service, model.namespace, revision))

@@ -225,7 +225,7 @@ class Serving:
             raise errors.invalid_request("`model` must be a string.", "model", "invalid_type")
         snapshot = self.catalog.snapshot
         model = snapshot.models.get(name)
-        if model is None or model.split:
+        if model is None or model.split or model.versions:
             exchange.session = _session(body)  # Now, since an engine may not be told all of it.
         found = (model,) if model is not None else candidates(snapshot, name, random, exchange.session)
         if not found or not key.allows(name):
@@ -297,7 +297,10 @@ class Serving:
                 failure = errors.model_not_ready(model.name, str(why))
                 continue
             exchange.served = model
-            body["model"] = model.name
+            exchange.version = ""
+            if model.versions:
+                exchange.version = revisions.version_of(model, exchange.session, random)
+            body["model"] = exchange.version or model.name
             call = self._call(exchange, model, body)
             self.accounts.open(exchange)
             exchange.sink.on_leave(call.leave)
@@ -316,8 +319,8 @@ class Serving:
                     continue
                 exchange.address = answer.address
                 exchange.answered = self.clock()
-                if model.name != exchange.model:
-                    exchange.headers = [*exchange.headers, (b"x-slipway-model", model.name.encode())]
+                if body["model"] != exchange.model:
+                    exchange.headers = [*exchange.headers, (b"x-slipway-model", body["model"].encode())]
                 return answer
             finally:
                 exchange.attempts += call.attempts

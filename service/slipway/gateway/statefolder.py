@@ -12,6 +12,7 @@ from typing import Any
 
 import orjson
 import yaml
+from pydantic import TypeAdapter
 
 from slipway.gateway.auth import Keyring
 from slipway.gateway.catalog import Catalog, Endpoint, Snapshot, by_name, by_served_name, models_of
@@ -19,6 +20,7 @@ from slipway.gateway.lastgood import STAYS, LastGood
 from slipway.gateway.statuses import ServiceStatus, read_report
 from slipway.objects import APIKey, LLMService, ModelRoute, Owner
 from slipway.objects.loading import KINDS
+from slipway.objects.statuses import ServedAdapter
 
 _ADDRESS = re.compile(r"(\[[0-9a-fA-F:.]+\]|[A-Za-z0-9._-]+):(\d{1,5})")
 
@@ -36,6 +38,14 @@ def read_endpoints(data: bytes) -> dict[str, tuple[Endpoint, ...]]:
     return result
 
 
+def read_adapters(data: bytes) -> dict[str, tuple[ServedAdapter, ...]]:
+    """Read `adapters.json`: service -> what is its `status.adapters` on a cluster. Raises ValueError."""
+    return _ADAPTERS.validate_json(data)
+
+
+_ADAPTERS = TypeAdapter(dict[str, tuple[ServedAdapter, ...]])
+
+
 def _endpoint(service: str, entry: Any) -> Endpoint:
     address = entry.get("address") if isinstance(entry, dict) else None
     match = _ADDRESS.fullmatch(address) if isinstance(address, str) else None
@@ -48,6 +58,7 @@ def _endpoint(service: str, entry: Any) -> Endpoint:
 Signature = tuple[int, int, int]
 _ENGINE_KEY = "engine-key"
 _STATUS = "status.json"
+_SERVED_ADAPTERS = "adapters.json"
 _PREFIXES = tuple(f"{kind.lower()}-" for kind in KINDS)
 _AGAIN: Signature = (0, 0, 0)
 _WHOLE = 4
@@ -71,6 +82,7 @@ class StateFolder:
     _seen: dict[Path, Signature] = field(default_factory=dict)
     _endpoints: dict[str, tuple[Endpoint, ...]] = field(default_factory=dict)
     _statuses: dict[str, ServiceStatus] = field(default_factory=dict)
+    _adapters: dict[str, tuple[ServedAdapter, ...]] = field(default_factory=dict)
     _loaded: bool = False
     _marks: list[int] = field(default_factory=list)
     _known: LastGood[Path] = field(init=False)
@@ -119,6 +131,8 @@ class StateFolder:
             self._known.drop(path)
         if self.folder / "endpoints.json" not in found:
             self._endpoints = {}
+        if self.folder / _SERVED_ADAPTERS not in found:
+            self._adapters = {}
         before = self._seen, self._statuses
         if self.folder / _STATUS not in found:
             self._statuses = {}
@@ -137,7 +151,7 @@ class StateFolder:
 
     def _look(self) -> dict[Path, Signature]:
         files = [path for path in (self.folder / "objects").glob("*.yaml") if path.name.startswith(_PREFIXES)]
-        files += [self.folder / "endpoints.json", self.folder / _STATUS]
+        files += [self.folder / "endpoints.json", self.folder / _STATUS, self.folder / _SERVED_ADAPTERS]
         files.append(self.folder / "secrets" / _ENGINE_KEY)  # Read by who listens for snapshots.
         found: dict[Path, Signature] = {}
         for path in files:
@@ -161,9 +175,11 @@ class StateFolder:
             self._known.say(path, path.name, f"cannot be read: {error.strerror}; {STAYS}")
             return False
         try:
-            if path.name in ("endpoints.json", _STATUS):
+            if path.name in ("endpoints.json", _STATUS, _SERVED_ADAPTERS):
                 if path.name == _STATUS:
                     self._statuses = read_report(data)
+                elif path.name == _SERVED_ADAPTERS:
+                    self._adapters = read_adapters(data)
                 else:
                     self._endpoints = read_endpoints(data)
                 self._known.mended(path)
@@ -185,7 +201,7 @@ class StateFolder:
         return Snapshot(
             models=by_served_name(
                 models_of(
-                    service,
+                    self._with_adapters(service),
                     self._endpoints.get(service.metadata.name, ()),
                     status=self._statuses.get(service.metadata.name),
                 )
@@ -202,6 +218,13 @@ class StateFolder:
             },
             loaded=True,
         )
+
+    def _with_adapters(self, service: LLMService) -> LLMService:
+        """The service with the adapters that its engines have loaded, as the operator would say of it."""
+        adapters = self._adapters.get(service.metadata.name)
+        if not adapters:
+            return service
+        return service.model_copy(update={"status": service.status.model_copy(update={"adapters": adapters})})
 
 
 def _without_status(files: dict[Path, Signature]) -> dict[Path, Signature]:

@@ -52,6 +52,17 @@ class State:
         }
         self.write("endpoints.json", json.dumps(document))
 
+    def adapters(self, service: str, *adapters: tuple[str, str, int], state: str = "Ready") -> None:
+        """Versions of adapters that engines have loaded: served name, engines' name, weight."""
+        rows = [
+            {
+                **{"name": name, "engineName": engine, "weight": weight, "state": state},
+                **{"source": f"file:///registry/{engine}", "fineTune": name},
+            }
+            for name, engine, weight in adapters
+        ]
+        self.write("adapters.json", json.dumps({service: rows}))
+
     def status(self, *, progress: str = "", **services: tuple[str, str, str]) -> None:
         """What the supervisor says of services with one engine each: state, reason, message."""
         rows = [

@@ -41,7 +41,7 @@ def asked(exchange: Exchange) -> Asked:
     """What was asked, as far as it is known."""
     key, head, route, served = exchange.key, exchange.head, exchange.route, exchange.served
     assert key is not None  # noqa: S101 - strangers leave no record
-    model = ("", "", "") if served is None else (served.name, served.service, served.revision)
+    model = ("", "", "") if served is None else (exchange.answered_by, served.service, served.revision)
     prompt, completion = exchange.reserved_prompt, exchange.reserved_completion
     return Asked(
         (key.name, key.owner, exchange.model, route.path, route.operation, exchange.priority, *model),
