@@ -1,7 +1,7 @@
 """FineTune: data and a base model become an evaluated adapter or model."""
 
 from datetime import datetime
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
@@ -21,7 +21,23 @@ _TASKS = (
     " change one of the two"
 )
 
+_NAME = (
+    "metadata.name is the beginning of its Jobs' names; write at most 48 lower case letters, digits and -,"
+    " a letter first"
+)
+
 Stage = Literal["prepare", "search", "train", "evaluate", "register", "deploy"]
+STAGES: tuple[Stage, ...] = ("prepare", "search", "train", "evaluate", "register", "deploy")
+"""In order."""
+ASKED: dict[Stage, tuple[str, ...]] = {
+    "prepare": ("dataset", "task"),
+    "search": ("base_model", "task", "method", "hyperparameters", "search", "nodes"),
+    "train": ("base_model", "task", "method", "hyperparameters", "nodes"),
+    "evaluate": ("evaluation",),
+    "register": (),
+    "deploy": ("deploy",),
+}
+"""The parts of the spec that a stage depends on, beside what came of the stages before it."""
 
 
 class BaseModelSpec(Part):
@@ -99,7 +115,7 @@ class StorageSpec(Part):
     """Where data, checkpoints and artifacts are kept on a cluster."""
 
     claim: Name | None = None
-    """A PersistentVolumeClaim that is there; one is made and kept for each FineTune if left out."""
+    """A PersistentVolumeClaim that is there, and stays. Left out, one is made that goes with the FineTune."""
     storage_class: Annotated[str, StringConstraints(min_length=1, max_length=253)] | None = None
     """StorageClass of the claim that is made; the cluster's default if left out."""
     size: Quantity = Quantity("20Gi")
@@ -146,6 +162,9 @@ class FineTuneSpec(Part):
     """On a cluster: what training asks of each node."""
     storage: StorageSpec = StorageSpec()
     """On a cluster: where data, checkpoints and artifacts are kept."""
+    pod_template: dict[str, Any] = Field(default_factory=dict)
+    """On a cluster: a part of a PodTemplateSpec (`metadata`, `spec`), merged strategically into the pods of
+    the stages, whose container is named `training`: variables from Secrets, where the pods may run."""
     deadline: Duration | None = None
     """Training that takes longer is ended."""
     suspend: bool = False
@@ -172,6 +191,12 @@ class FineTuneProgress(Status):
     """Time left, in seconds."""
     message: str = ""
     """What is being done."""
+    steps: str = ""
+    """Steps done of those to do, such as `120/400`."""
+    eta: str = ""
+    """Time left, such as `3m20s`."""
+    metrics: dict[str, str] = Field(default_factory=dict)
+    """The newest figures, such as `loss`, as decimals."""
 
 
 class TrialStatus(Status):
@@ -196,6 +221,12 @@ class StageStatus(Status):
     """How it stands."""
     attempts: int = 0
     """How often it was begun."""
+    reason: str = ""
+    """Why it failed or waits: one CamelCase word."""
+    token: str = ""
+    """Digest of what it depends on: another one, and it is done again."""
+    retry: str = ""
+    """The last value of the annotation slipway.dev/retry that counted for it."""
     message: str = ""
     """What is being done, what came of it, or what is wrong and how to mend it."""
     started_at: datetime | None = None
@@ -209,6 +240,10 @@ class ArtifactStatus(Status):
 
     uri: str
     """Where it lies."""
+    kind: Literal["adapter", "model"] | None = None
+    """An adapter of the base model, or a whole model."""
+    source: str | None = None
+    """Where engines fetch it from."""
     version: str | None = None
     """Its version in the registry."""
     digest: str | None = None
@@ -253,8 +288,12 @@ class FineTuneStatus(Status):
     """The trial with the best objective."""
     metrics: dict[str, str] = Field(default_factory=dict)
     """What the result reached, as decimals."""
+    metric: str = ""
+    """The metric that counts most, such as `accuracy 0.93`: that of the first gate."""
     artifact: ArtifactStatus | None = None
     """What came of it."""
+    adapter: str | None = None
+    """The name by which engines know what is deployed of it, such as `support.v2`."""
     started_at: datetime | None = None
     """When work began."""
     completed_at: datetime | None = None
@@ -263,6 +302,9 @@ class FineTuneStatus(Status):
 
 class FineTune(Resource):
     """Data and a base model become an evaluated adapter or model."""
+
+    # Where there are no Jobs, such as on one machine, names may be longer and have dots.
+    model_config = rules(("self.metadata.name.matches('^[a-z]([-a-z0-9]{0,46}[a-z0-9])?$')", _NAME))
 
     kind: Literal["FineTune"] = "FineTune"
     """FineTune."""
@@ -275,3 +317,10 @@ class FineTune(Resource):
     def adapter_name(self) -> str:
         """The served name of the adapter that comes of it."""
         return (self.spec.deploy and self.spec.deploy.name) or self.metadata.name
+
+    @property
+    def stages(self) -> tuple[Stage, ...]:
+        """The stages that it goes through, in order."""
+        optional = {"search": self.spec.search, "deploy": self.spec.deploy}
+        left_out = {name for name, part in optional.items() if part is None}
+        return tuple(stage for stage in STAGES if stage not in left_out)

@@ -22,11 +22,11 @@ from typing import Any, Literal, TypeVar
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from slipway.objects import FineTune
+from slipway.objects import FineTune, finetunes
 from slipway.objects.finetunes import Stage
 
 M = TypeVar("M", bound=BaseModel)
-STAGES: tuple[Stage, ...] = ("prepare", "search", "train", "evaluate", "register", "deploy")
+STAGES = finetunes.STAGES
 
 
 class Outcome(BaseModel):

@@ -9,7 +9,7 @@ from importlib import import_module
 from typing import Any
 
 from slipway.objects import FineTune
-from slipway.objects.finetunes import Stage
+from slipway.objects.finetunes import ASKED, Stage
 from slipway.training.errors import Stopped, TrainingError
 from slipway.training.runs import STAGES, Outcome, Progress, Run
 from slipway.training.workspaces import Workspace
@@ -24,15 +24,6 @@ WORK: dict[Stage, str] = {
 }
 """The module of each stage; its function `work(context)` returns what is `Done`."""
 
-_ASKED: dict[Stage, tuple[str, ...]] = {
-    "prepare": ("dataset", "task"),
-    "search": ("base_model", "task", "method", "hyperparameters", "search", "nodes"),
-    "train": ("base_model", "task", "method", "hyperparameters", "nodes"),
-    "evaluate": ("evaluation",),
-    "register": (),
-    "deploy": ("deploy",),
-}
-"""The parts of the spec that a stage depends on, beside what came of the stages before it."""
 _EVERY = 0.5
 """Seconds between two writes of the progress."""
 
@@ -98,9 +89,7 @@ class Context:
 
 def wanted(fine_tune: FineTune) -> tuple[Stage, ...]:
     """The stages that this FineTune goes through, in order."""
-    spec = fine_tune.spec
-    left_out = {name for name, part in (("search", spec.search), ("deploy", spec.deploy)) if part is None}
-    return tuple(stage for stage in STAGES if stage not in left_out)
+    return fine_tune.stages
 
 
 def inputs(run: Run, fine_tune: FineTune, stage: Stage) -> str:
@@ -108,7 +97,7 @@ def inputs(run: Run, fine_tune: FineTune, stage: Stage) -> str:
     spec = fine_tune.spec.model_dump(mode="json")
     before = [run.outcome(name) for name in STAGES[: STAGES.index(stage)]]
     depends = {
-        "spec": {name: spec[name] for name in _ASKED[stage]},
+        "spec": {name: spec[name] for name in ASKED[stage]},
         "before": {outcome.stage: outcome.result for outcome in before if outcome is not None},
     }
     return hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()
