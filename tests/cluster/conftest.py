@@ -95,9 +95,10 @@ def python_image(own_cluster: bool) -> str:
 
 @pytest.fixture(scope="session")
 def project_image(cluster: Path, own_cluster: bool) -> Callable[[str], str]:
-    """Build an image by its target (`gateway`, `engine-cpu`, `fake-engine`), load it, and return its name.
+    """Build an image by its target (`gateway`, `fake-engine`, ...), load it, and return its name.
 
-    On somebody's own cluster, SLIPWAY_IMAGE_GATEWAY and SLIPWAY_IMAGE_ENGINE_CPU name images it can pull.
+    On somebody's own cluster, SLIPWAY_IMAGE_GATEWAY, _ENGINE_CPU, _FAKE_ENGINE and _STORES name images that
+    it can pull.
     """
 
     def image(target: str) -> str:

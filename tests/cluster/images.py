@@ -32,6 +32,7 @@ TARGETS = {
 }
 """The project's own images, and the files that go into each."""
 FAKE_ENGINE = "fake-engine"
+STORES = "stores"
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,21 @@ def coredns(programs: Path) -> Image:
 def base() -> Image:
     """Debian with Python: what the project's images start from, and what tests run small pods of."""
     name = f"localhost/slipway-base:{TAG}"
-    return Image(name, f"{SUITE} {PACKAGES}", lambda: _debian(name))
+    return Image(name, f"{SUITE} {PACKAGES}", lambda: _debian(name, PACKAGES))
+
+
+def stores() -> Image:
+    """Redis and PostgreSQL of Debian, for pods of a user that has a name, which initdb asks for."""
+    name, debian = f"localhost/slipway-stores:{TAG}", f"localhost/slipway-stores-debian:{TAG}"
+    packages = "redis-server,postgresql"
+    text = f"FROM {debian}\nRUN useradd --uid 10001 --no-create-home stores\nUSER 10001:10001\n"
+
+    def build() -> None:
+        _debian(debian, packages)
+        with tempfile.TemporaryDirectory() as empty:
+            _containerfile(name, text, Path(empty))
+
+    return Image(name, f"{SUITE} {packages} {text}", build)
 
 
 def fake_engine() -> Image:
@@ -79,8 +94,9 @@ def project(target: str) -> Image:
 
 
 def named(target: str) -> Image:
-    """The image of a target: `fake-engine`, or one of the Dockerfile's."""
-    return fake_engine() if target == FAKE_ENGINE else project(target)
+    """The image of a target: `fake-engine`, `stores`, or one of the Dockerfile's."""
+    own = {FAKE_ENGINE: fake_engine, STORES: stores}
+    return own[target]() if target in own else project(target)
 
 
 def ensure(image: Image, say: Callable[[str], None]) -> None:
@@ -195,11 +211,11 @@ def _containerfile(name: str, text: str, context: Path) -> None:
         run("buildah", "build", *options, str(context))
 
 
-def _debian(name: str) -> None:
+def _debian(name: str, packages: str) -> None:
     with tempfile.TemporaryDirectory(dir=CACHE) as folder:
         root, context = Path(folder) / "root", Path(folder) / "context"
         context.mkdir()
-        run("debootstrap", "--variant=minbase", f"--include={PACKAGES}", SUITE, root)
+        run("debootstrap", "--variant=minbase", f"--include={packages}", SUITE, root)
         for leftover in ("var/cache/apt/archives", "var/lib/apt/lists"):
             shutil.rmtree(root / leftover)
             (root / leftover).mkdir()
