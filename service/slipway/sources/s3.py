@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from slipway.sources.addresses import S3Address
+from slipway.sources.contents import MODEL, Contents
 from slipway.sources.errors import (
     AccessDeniedError,
     SourceChangedError,
@@ -27,7 +28,6 @@ from slipway.sources.origins import Job
 from slipway.sources.parallel import each
 from slipway.sources.paths import require_safe
 from slipway.sources.progress import Meter, check, wait
-from slipway.sources.weights import select
 
 log = logging.getLogger(__name__)
 
@@ -49,9 +49,10 @@ class _Object:
 
 
 class S3Origin:
-    """All below a prefix, or one GGUF object."""
+    """All below a prefix, or one object."""
 
-    def __init__(self, address: S3Address) -> None:
+    def __init__(self, address: S3Address, contents: Contents = MODEL) -> None:
+        self._contents = contents
         self._address = address
         self._objects: list[_Object] = []
         self._client: Any = None
@@ -77,11 +78,11 @@ class S3Origin:
         meter = Meter(job.report, "download", total, f"downloading {self._address}")
         each(lambda item, job: self._get(item, model, meter, job), self._objects, job, threads=_THREADS)
         meter.close()
-        return model / self._objects[0].name if self._is_file else model
+        return model / self._objects[0].name if self._is_file and self._contents is MODEL else model
 
     @property
     def _is_file(self) -> bool:
-        return self._address.prefix.endswith(".gguf")
+        return self._address.prefix.endswith(self._contents.suffixes)
 
     def _list(self) -> dict[str, dict[str, Any]]:
         import s3fs
@@ -106,7 +107,7 @@ class S3Origin:
                 )
             for name in names:
                 require_safe(name, str(self._address))
-            names = {name: names[name] for name in select(names, str(self._address))}
+            names = {name: names[name] for name in self._contents.select(names, str(self._address))}
         return [
             _Object(key.partition("/")[2], name, int(keys[key]["size"]), str(keys[key]["ETag"]))
             for name, key in names.items()

