@@ -7,10 +7,13 @@ from pydantic import Field, StringConstraints
 from slipway.objects.meta import Name, Part
 from slipway.objects.rules import named_by
 from slipway.objects.scalars import Fraction, Number
-from slipway.objects.sources import ModelSource
+from slipway.objects.sources import MODEL_SOURCE
 
 Word = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9._/@-]*$", max_length=128)]
 """The name of a metric, a step or a field."""
+DATA_SOURCE = rf"{MODEL_SOURCE}|^https?://\S+$"
+Data = Annotated[str, StringConstraints(pattern=DATA_SOURCE, max_length=1024)]
+"""Where data lies: as a model, or one file that is read from a web server."""
 Format = Literal["chat", "completion", "preference", "classification", "tokens", "text"]
 
 
@@ -19,12 +22,15 @@ class DataSource(Part):
 
     name: Name
     """What it is called in reports and in the lineage."""
-    source: ModelSource
-    """Where it lies: hf://, s3://, file://, pypi:// or pvc://; a file, or a folder of them."""
+    source: Data
+    """Where it lies: hf://, s3://, file://, pypi:// or pvc://, a file or a folder of them; or one file by
+    https://."""
     format: Format | None = None
     """What its records hold, where that differs from the dataset's."""
     weight: Number = Number("1")
     """How often its records are taken, beside those of the other sources: 2 takes each twice, 0.5 half."""
+    part: Literal["train", "validation", "test"] | None = None
+    """The part that all of its records go to; they are shared out by `split` if left out."""
     fields: dict[str, str] = Field(default_factory=dict)
     """Where its records keep what a format asks for, such as `text: body` or `label: category`."""
 
