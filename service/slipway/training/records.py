@@ -10,8 +10,6 @@
 | text            | `text`                                                                  |
 """
 
-import json
-from hashlib import sha256
 from typing import TYPE_CHECKING, NotRequired, TypedDict
 
 if TYPE_CHECKING:
@@ -47,16 +45,6 @@ class Record(TypedDict):
     label: NotRequired[str | None]
     tokens: NotRequired[list[str] | None]
     tags: NotRequired[list[str] | None]
-
-
-def identify(record: Record) -> str:
-    """The id of what a record holds; where it came from is no part of it."""
-    content = [record["format"], *(record.get(name) for name in _CONTENT)]
-    text = json.dumps(content, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
-    return sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:32]
-
-
-_CONTENT = ("messages", "chosen", "rejected", "text", "label", "tokens", "tags")
 
 
 def schema() -> "pa.Schema":
