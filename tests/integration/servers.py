@@ -43,12 +43,13 @@ class Postgres:
             )
         until(self._answers, "PostgreSQL's answer")
 
-    def new_database(self) -> str:
+    def new_database(self, *, encoding: str = "UTF8") -> str:
         """The URL of an empty database."""
         self._databases += 1
         name = f"test_{self._databases}"
         with psycopg.connect(self._url("postgres"), autocommit=True) as connection:
-            connection.execute(f"CREATE DATABASE {name}")
+            options = f"TEMPLATE template0 LOCALE 'C' ENCODING '{encoding}'"
+            connection.execute(f"CREATE DATABASE {name} {options}")
         return self._url(name)
 
     def pause(self) -> None:

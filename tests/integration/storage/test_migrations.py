@@ -7,9 +7,10 @@ import sys
 
 from alembic.autogenerate import compare_metadata
 from alembic.migration import MigrationContext
-from sqlalchemy import inspect
+from sqlalchemy import inspect, text
 
 import slipway.gateway
+from integration.servers import Postgres
 from slipway.gateway.storage.database import migrate, open_engine
 from slipway.gateway.storage.tables import metadata
 
@@ -54,4 +55,12 @@ def test_processes_that_migrate_at_once_wait_for_each_other(url: str) -> None:
     assert [process.returncode for process in processes] == [0] * 4, errors
     engine = open_engine(url, 10.0)
     assert "usage_records" in inspect(engine).get_table_names()
+    engine.dispose()
+
+
+def test_a_database_made_in_the_c_locale_works(postgres_server: Postgres) -> None:
+    engine = open_engine(postgres_server.new_database(encoding="SQL_ASCII"), 10.0)
+    migrate(engine)
+    with engine.connect() as connection:
+        assert connection.scalar(text("SELECT 'Größe'")) == "Größe"
     engine.dispose()

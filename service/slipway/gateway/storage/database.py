@@ -59,6 +59,8 @@ def open_engine(url: str, seconds: float, connections: int = 4, *, durable: bool
         pool_pre_ping=True,
         connect_args={
             "connect_timeout": max(1, int(seconds)),
+            # A database made in the C locale says SQL_ASCII, and the driver would hand out bytes.
+            "client_encoding": "utf8",
             "options": f"-c statement_timeout={int(seconds * 1000)} -c timezone=UTC",
             "keepalives_idle": 5,
             "keepalives_interval": 2,
