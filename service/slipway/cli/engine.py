@@ -7,7 +7,11 @@ import click
 
 
 @click.command(context_settings={"show_default": True})
-@click.option("--source", required=True, help="Where the model comes from: file://, hf://, s3:// or pypi://.")
+@click.option(
+    "--source",
+    required=True,
+    help="Where the model comes from: file://, hf://, s3://, pypi:// or registry+http(s)://.",
+)
 @click.option("--name", required=True, help="The served name, what clients put into `model`.")
 @click.option(
     "--task",

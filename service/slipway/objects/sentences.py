@@ -19,10 +19,13 @@ _TYPES = {
     "model_attributes_type": "a mapping (`name: value`)",
 }
 _PATTERNS = {
-    SOURCE: "a source: file:///path, hf://org/name@revision, s3://bucket/prefix or pypi://package/file",
+    SOURCE: (
+        "a source: file:///path, hf://org/name@revision, s3://bucket/prefix, pypi://package/file or"
+        " registry+https://host/name/version"
+    ),
     MODEL_SOURCE: (
-        "a source: file:///path, hf://org/name@revision, s3://bucket/prefix, pypi://package/file or, on a"
-        " cluster, pvc://claim/path"
+        "a source: file:///path, hf://org/name@revision, s3://bucket/prefix, pypi://package/file,"
+        " registry+https://host/name/version or, on a cluster, pvc://claim/path"
     ),
     Duration.pattern: "a duration: hours, minutes and seconds such as 30s, 5m or 1h30m",
     Pause.pattern: "a pause: a duration such as 30s, 5m or 1h30m, or manual",

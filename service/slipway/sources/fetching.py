@@ -7,9 +7,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from slipway.sources import convert as conversion
-from slipway.sources import files, locks, manifests, weights
-from slipway.sources.addresses import Address, FileAddress, HubAddress, PypiAddress, S3Address, parse
+from slipway.sources import files, locks, manifests
+from slipway.sources.addresses import (
+    Address,
+    FileAddress,
+    HubAddress,
+    PypiAddress,
+    RegistryAddress,
+    S3Address,
+    parse,
+)
 from slipway.sources.cache import Cache, Entry, default_root
+from slipway.sources.contents import DATA, MODEL, Contents
 from slipway.sources.errors import UnreachableError
 from slipway.sources.origins import Job, Origin
 from slipway.sources.progress import Meter, Progress, Report, check
@@ -46,7 +55,8 @@ def fetch(
     kept when it breaks off, whatever the reason, and the next one goes on from there.
 
     Args:
-        source: `file:///path`, `hf://org/name@revision`, `s3://bucket/prefix` or `pypi://package==version/path`.
+        source: `file:///path`, `hf://org/name@revision`, `s3://bucket/prefix`, `pypi://package==version/path`
+            or `registry+https://host/name/version`.
         cache: folder of models; `$SLIPWAY_CACHE/models`, or slipway's folder in the user's cache, if None.
         progress: told a few times a second, from this and other threads.
         cancelled: once set, the fetch ends with FetchCancelledError within about a second.
@@ -60,6 +70,25 @@ def fetch(
         return FetchedModel(address.path, files.look(address.path), source, str(address))
     store = Cache(cache or default_root())
     return Fetch(source, address, store, progress, cancelled).run()
+
+
+def fetch_data(
+    source: str,
+    *,
+    cache: Path | None = None,
+    progress: Report = lambda _: None,
+    cancelled: threading.Event | None = None,
+) -> FetchedModel:
+    """Have the files with data at `source` on this machine: a folder, below which they keep their paths.
+
+    Args, returns and raises as `fetch`; a `file://` address is used in place and has no digest.
+    """
+    check(cancelled)
+    address = parse(source, None)
+    if isinstance(address, FileAddress):
+        return FetchedModel(files.require(address.path), "", source, str(address))
+    store = Cache(cache or default_root())
+    return Fetch(source, address, store, progress, cancelled, contents=DATA).run()
 
 
 class Fetch:
@@ -82,6 +111,7 @@ class Fetch:
         convert: Convert = conversion.convert,
         require_converter: Callable[[], None] = conversion.require,
         origin: Origin | None = None,
+        contents: Contents = MODEL,
         retry_wait_s: float = 1.0,
     ) -> None:
         self._source = source
@@ -90,7 +120,8 @@ class Fetch:
         self._progress = progress
         self._convert = convert
         self._require_converter = require_converter
-        self._origin = origin or origin_of(address)
+        self._contents = contents
+        self._origin = origin or origin_of(address, contents)
         self._job = Job(progress, cancelled, cache.require, retry_wait_s)
 
     def run(self) -> FetchedModel:
@@ -109,7 +140,7 @@ class Fetch:
         key = self._key(pinned)
         entry = self._cache.lookup(key)
         if entry is None:
-            if _is_gguf(self._address):
+            if self._is_gguf:
                 self._require_converter()
             with (
                 self._cache.telling_full_disk(),
@@ -142,7 +173,7 @@ class Fetch:
         return Entry(self._source, pinned, known.digest, known.path)
 
     def _published(self, folder: Path, pinned: str, job: Job) -> Entry:
-        weights.verify(folder)
+        self._contents.verify(folder)
         meter = Meter(job.report, "download", _size(folder), "verifying")
         manifest = manifests.make(folder, cancelled=job.cancelled, read=meter.add)
         path = self._cache.publish(folder, manifest)
@@ -169,10 +200,15 @@ class Fetch:
 
     def _key(self, pinned: str) -> str:
         """A converted model is another one for each version of the conversion."""
-        return f"{pinned}#{conversion.VERSION}" if _is_gguf(self._address) else pinned
+        key = self._contents.prefix + pinned
+        return f"{key}#{conversion.VERSION}" if self._is_gguf else key
+
+    @property
+    def _is_gguf(self) -> bool:
+        return self._contents is MODEL and _is_gguf(self._address)
 
 
-def origin_of(address: Address) -> Origin:
+def origin_of(address: Address, contents: Contents = MODEL) -> Origin:
     """Who can fetch an address; libraries are imported for the asked one alone."""
     match address:
         case FileAddress():
@@ -180,21 +216,28 @@ def origin_of(address: Address) -> Origin:
         case PypiAddress():
             from slipway.sources.pypi import PypiOrigin
 
-            return PypiOrigin(address)
+            return PypiOrigin(address, contents)
         case HubAddress():
             from slipway.sources.hub import HubOrigin
 
-            return HubOrigin(address)
+            return HubOrigin(address, contents)
         case S3Address():
             from slipway.sources.s3 import S3Origin
 
-            return S3Origin(address)
+            return S3Origin(address, contents)
+        case RegistryAddress():
+            from slipway.sources.registries import RegistryOrigin
+
+            return RegistryOrigin(address)
 
 
 def _is_pinned(address: Address) -> bool:
-    return (isinstance(address, HubAddress) and address.pinned) or (
-        isinstance(address, PypiAddress) and address.version is not None
-    )
+    match address:
+        case HubAddress(pinned=pinned):
+            return pinned
+        case PypiAddress(version=fixed) | RegistryAddress(digest=fixed):
+            return fixed is not None
+    return False
 
 
 def _is_gguf(address: Address) -> bool:
@@ -205,6 +248,8 @@ def _is_gguf(address: Address) -> bool:
             return inside.endswith(".gguf")
         case HubAddress(file=file):
             return file is not None
+        case RegistryAddress():
+            return False
 
 
 def _size(folder: Path) -> int:

@@ -6,7 +6,9 @@ from collections.abc import Iterable
 from fnmatch import fnmatchcase
 from pathlib import Path
 
+from slipway.sources import safetensors_headers
 from slipway.sources.errors import NotAModelError, UnsafeWeightsError
+from slipway.sources.manifests import files_of
 
 _TAKEN = (
     ".safetensors",
@@ -24,8 +26,6 @@ _TAKEN = (
 _TAKEN_NAMES = ("LICENSE*", "LICENCE*", "NOTICE*", "USE_POLICY*", "tokenizer*")
 _PICKLED = (".bin", ".pt", ".pth", ".pkl", ".pickle", ".ckpt", ".joblib", ".dill")
 _OTHER_FORMATS = {"original", "onnx", "openvino", "coreml", "tf", "tflite", "flax", "metal", "gguf", "runs"}
-_LONGEST_HEADER = 100_000_000
-"""Bytes; the format's own limit."""
 _VARIANT = re.compile(r"\.(?:fp16|fp32|bf16|non_ema|ema)(?=[.-])")
 
 
@@ -61,38 +61,26 @@ def verify(folder: Path) -> None:
     """Look whether the safetensors of a model's folder are whole and all there, without reading the weights.
 
     Raises:
-        NotAModelError: one is cut, is only a Git LFS pointer, or is missing though the index names it.
+        NotAModelError: one is cut, lies about its tensors, is only a Git LFS pointer, or is missing though
+            the index names it.
     """
     for index in folder.glob("*.safetensors.index.json"):
         try:
             shards = {str(name) for name in json.loads(index.read_text())["weight_map"].values()}
         except (OSError, ValueError, KeyError, AttributeError) as error:
             raise NotAModelError(f"{index} cannot be read ({error!r}): fetch the model again.") from error
-        if missing := sorted(name for name in shards if not (folder / name).is_file()):
+        # Compared as names, so that `../other` is missing too.
+        if missing := sorted(shards - set(files_of(folder))):
             names = ", ".join(missing[:4])
             raise NotAModelError(f"{index} names {names}, not there: fetch the model again.")
     for path in folder.rglob("*.safetensors"):
-        size, promised = path.stat().st_size, _promised_size(path)
-        if size != promised:
-            instead = f" instead of {promised}" if promised else ""
-            raise NotAModelError(
-                f"{path} is no whole safetensors file: it has {size} bytes{instead}. Fetch or copy it again; "
-                "if it came with Git, run git lfs pull."
-            )
-
-
-def _promised_size(path: Path) -> int | None:
-    """What a safetensors file says of itself: eight bytes of the header's length, a JSON header, data."""
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        if not 2 <= length <= _LONGEST_HEADER:
-            return None
         try:
-            header = json.loads(file.read(length))
-            ends = [tensor["data_offsets"][1] for name, tensor in header.items() if name != "__metadata__"]
-        except (ValueError, KeyError, TypeError, AttributeError, IndexError):
-            return None
-    return 8 + length + max(ends, default=0)
+            safetensors_headers.read(path)
+        except ValueError as error:
+            raise NotAModelError(
+                f"{path} is no whole safetensors file: {error}. Fetch or copy it again; "
+                "if it came with Git, run git lfs pull."
+            ) from error
 
 
 def _is_taken(name: str) -> bool:

