@@ -57,7 +57,7 @@ class Function:
         place: int,
         report: Callable[[int, Mapping[str, float]], bool],
         stop: Event,
-    ) -> Ended:
+    ) -> Ended | None:
         metrics: dict[str, float] = {}
         for evaluation in range(1, self._evaluations + 1):
             self.asked += 1
@@ -67,7 +67,9 @@ class Function:
         return Ended("Succeeded", metrics)
 
 
-def searched(folder: Path, asked: SearchSpec, perform: Function | None = None, evaluations: int = 1) -> list[Trial]:
+def searched(
+    folder: Path, asked: SearchSpec, perform: Function | None = None, evaluations: int = 1
+) -> list[Trial]:
     """The trials of a search in `folder`, which goes on where it was."""
     base = Hyperparameters(epochs=evaluations)
     study = Study(folder / "study.log", asked, Space.of(asked, base), "test")

@@ -123,7 +123,7 @@ def test_no_trial_begins_once_the_time_is_spent(tmp_path: Path) -> None:
             place: int,
             report: Callable[[int, Mapping[str, float]], bool],
             stop: Event,
-        ) -> Ended:
+        ) -> Ended | None:
             seconds[0] += 10
             return await super().__call__(assignment, place, report, stop)
 
@@ -148,7 +148,7 @@ def test_a_search_that_is_stopped_keeps_what_it_did_and_goes_on(tmp_path: Path) 
             place: int,
             report: Callable[[int, Mapping[str, float]], bool],
             stop: Event,
-        ) -> Ended | None:  # type: ignore[override]
+        ) -> Ended | None:
             if assignment.number == 3 and not done:
                 done.append(assignment.number)
                 await stop.wait()
@@ -182,7 +182,7 @@ def test_trials_run_side_by_side_and_each_place_has_one(tmp_path: Path) -> None:
             place: int,
             report: Callable[[int, Mapping[str, float]], bool],
             stop: Event,
-        ) -> Ended:
+        ) -> Ended | None:
             assert place not in busy
             busy.add(place)
             most.append(len(busy))

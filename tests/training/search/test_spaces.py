@@ -19,7 +19,10 @@ def space(*parameters: dict[str, Any], **asked: Any) -> Space:
 @pytest.mark.parametrize(
     ("parameter", "sentence"),
     [
-        ({"name": "learning_rate", "values": ["1e-4"]}, "`learning_rate` is no hyperparameter .* learningRate"),
+        (
+            {"name": "learning_rate", "values": ["1e-4"]},
+            "`learning_rate` is no hyperparameter .* learningRate",
+        ),
         ({"name": "lr", "values": ["1e-4"]}, "`lr` is no hyperparameter .* batchSize, beta, classWeights"),
         ({"name": "extra", "values": ["1"]}, "`extra` is no hyperparameter"),
         ({"name": "learningRate", "values": ["1e-4", "fast"]}, "`fast` is no value for `learningRate`"),
@@ -62,7 +65,9 @@ def test_values_become_hyperparameters_of_their_types() -> None:
 def test_every_drawn_number_is_written_as_the_object_wants_it(value: float) -> None:
     axis = space({"name": "learningRate", "min": "1e-6", "max": "0.1", "scale": "log"}).axes[0]
     text = axis.text(value)
-    assert with_parameters(BASE, {"learningRate": text}).learning_rate.number == pytest.approx(value, rel=1e-3)
+    assert with_parameters(BASE, {"learningRate": text}).learning_rate.number == pytest.approx(
+        value, rel=1e-3
+    )
     assert axis.low <= axis.value(text) <= axis.high
 
 
