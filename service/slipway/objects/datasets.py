@@ -33,6 +33,8 @@ class DataSource(Part):
     """The part that all of its records go to; they are shared out by `split` if left out."""
     fields: dict[str, str] = Field(default_factory=dict)
     """Where its records keep what a format asks for, such as `text: body` or `label: category`."""
+    licence: Annotated[str, StringConstraints(max_length=64)] | None = None
+    """SPDX identifier of its licence, for the model card and its warnings."""
 
 
 class PreparationStep(Part):
