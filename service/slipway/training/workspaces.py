@@ -4,6 +4,7 @@ WORKSPACE/
   datasets/NAME/VERSION/    manifest.json, train-00000.parquet, validation-…, test-…, report.html
   runs/NAME/                one FineTune's way: see `runs`
   registry/NAME/VERSION/    a finished artifact, never changed once it is there
+  cache/                    what can be made again, at a price
   tmp/                      what is not finished; renamed into its place when it is
 """
 
@@ -46,6 +47,11 @@ class Workspace:
     def registry(self) -> Path:
         """Finished artifacts, by name and version."""
         return self.root / "registry"
+
+    @property
+    def cache(self) -> Path:
+        """What can be made again, at a price."""
+        return self.root / "cache"
 
     def run(self, name: str) -> Path:
         """The folder of one FineTune's way."""
