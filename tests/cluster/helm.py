@@ -1,5 +1,7 @@
 """The real Helm, for tests."""
 
+import os
+import shutil
 import subprocess
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,7 +9,8 @@ from typing import Any
 
 import yaml
 
-from cluster.places import CHECKOUT
+from cluster.places import CHECKOUT, KUBECONFIG
+from cluster.programs import programs
 
 CHART = CHECKOUT / "charts/slipway"
 CI = sorted((CHART / "ci").glob("*-values.yaml"))
@@ -16,6 +19,12 @@ CI = sorted((CHART / "ci").glob("*-values.yaml"))
 
 class HelmError(Exception):
     """Helm ended with an error. The message is what it printed."""
+
+
+def program() -> Path:
+    """This project's Helm, or for a cluster of somebody's own the one on the PATH."""
+    own = shutil.which("helm") if os.environ.get("KUBECONFIG", str(KUBECONFIG)) != str(KUBECONFIG) else None
+    return Path(own) if own else programs() / "helm"
 
 
 @dataclass(frozen=True)

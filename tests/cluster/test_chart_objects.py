@@ -11,10 +11,9 @@ from typing import Any
 import pytest
 import yaml
 
-from cluster.helm import CHART, CI, Helm, HelmError
+from cluster.helm import CHART, CI, Helm, HelmError, program
 from cluster.kubectl import Kubectl, KubectlError
 from cluster.places import CHECKOUT
-from cluster.programs import programs
 
 # Kinds of which a cluster knows only where their makers' software is installed.
 ELSEWHERE = frozenset({"Certificate", "HTTPRoute", "PodMonitor", "PrometheusRule", "ServiceMonitor"})
@@ -25,7 +24,7 @@ Object = dict[str, Any]
 
 @pytest.fixture
 def helm(cluster: Path) -> Helm:
-    return Helm(programs() / "helm", cluster)
+    return Helm(program(), cluster)
 
 
 @pytest.fixture

@@ -7,10 +7,9 @@ from typing import Any
 
 import pytest
 
-from cluster.helm import Helm
+from cluster.helm import Helm, program
 from cluster.installation import RELEASE, Installation, condition, image, key, service, until
 from cluster.kubectl import Kubectl
-from cluster.programs import programs
 from cluster.traffic import traffic
 
 LIMIT, BURST = 40, 100
@@ -96,7 +95,7 @@ def installed(
         "database": {"existingSecret": {"name": "database"}},
         "redis": {"mode": "embedded", "embedded": {"image": image(stores), "resources": small}},
     }
-    installation = Installation(kubectl, Helm(programs() / "helm", kubectl.kubeconfig), namespace, values)
+    installation = Installation(kubectl, Helm(program(), kubectl.kubeconfig), namespace, values)
     installation.install()
     limited = key("limited", limits={"requestsPerMinute": LIMIT})
     kubectl.apply(namespace, service("m"), key("tester"), limited)

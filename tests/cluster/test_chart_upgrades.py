@@ -5,10 +5,9 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from cluster.helm import Helm
+from cluster.helm import Helm, program
 from cluster.installation import RELEASE, Installation, condition, image, key, service, until
 from cluster.kubectl import Kubectl
-from cluster.programs import programs
 from cluster.traffic import traffic
 
 
@@ -25,7 +24,7 @@ def installed(
         "engines": {"device": "cpu", "cpu": image(fake_engine)},
         "test": {"keySecret": {"name": "apikey-tester"}, "model": "m"},
     }
-    installation = Installation(kubectl, Helm(programs() / "helm", kubectl.kubeconfig), namespace, values)
+    installation = Installation(kubectl, Helm(program(), kubectl.kubeconfig), namespace, values)
     installation.install()
     kubectl.apply(namespace, service("m"), key("tester"))
     until(kubectl, namespace, "m", lambda found: condition(found, "Ready").get("status") == "True")

@@ -6,10 +6,9 @@ from typing import Any
 
 import pytest
 
-from cluster.helm import Helm
+from cluster.helm import Helm, program
 from cluster.installation import Installation, image, key
 from cluster.kubectl import Kubectl
-from cluster.programs import programs
 
 NAMESPACE = "slipway-system"
 
@@ -17,7 +16,7 @@ NAMESPACE = "slipway-system"
 @contextmanager
 def installed(kubectl: Kubectl, gateway: str, engines: dict[str, Any]) -> Iterator[Installation]:
     """The chart's release with two gateways and two operators, and `engines` as its values say."""
-    helm = Helm(programs() / "helm", kubectl.kubeconfig)
+    helm = Helm(program(), kubectl.kubeconfig)
     small = {"requests": {"cpu": "10m", "memory": "128Mi"}}
     values = {
         "gateway": {"replicas": 2, "image": image(gateway), "drainTimeout": 30, "resources": small},
