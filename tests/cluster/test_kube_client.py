@@ -95,6 +95,7 @@ async def test_a_forgotten_version_is_gone(kubectl: Kubectl, client: Client, nam
     # Of a kind that is younger than the cluster; of others a young API server still knows the first version.
     kubectl("apply", "--server-side", "--force-conflicts", "--kustomize=k8s/crds")
     kubectl("wait", "--for=condition=Established", "crd", "llmservices.slipway.dev")
+    await client.list(LLM_SERVICE, namespace)  # Tried again while the server takes its new shape in.
     with pytest.raises(GoneError):
         async with client.watch(LLM_SERVICE, namespace, resource_version="1", seconds=5) as events:
             await anext(events)
