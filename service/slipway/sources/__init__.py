@@ -14,6 +14,7 @@ from slipway.sources.errors import (
     DiskFullError,
     FetchCancelledError,
     MissingDependencyError,
+    NoDataError,
     NotAModelError,
     SourceAddressError,
     SourceChangedError,
@@ -23,7 +24,7 @@ from slipway.sources.errors import (
     UnsafeArchiveError,
     UnsafeWeightsError,
 )
-from slipway.sources.fetching import FetchedModel, fetch
+from slipway.sources.fetching import FetchedModel, fetch, fetch_data
 from slipway.sources.progress import Progress
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "FetchCancelledError",
     "FetchedModel",
     "MissingDependencyError",
+    "NoDataError",
     "NotAModelError",
     "Progress",
     "SourceAddressError",
@@ -45,4 +47,5 @@ __all__ = [
     "UnsafeArchiveError",
     "UnsafeWeightsError",
     "fetch",
+    "fetch_data",
 ]
