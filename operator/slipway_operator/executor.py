@@ -9,6 +9,7 @@ from typing import Any
 from slipway.kube.client import Client
 from slipway.kube.errors import ConflictError, NotFoundError
 from slipway.kube.kinds import (
+    CONFIG_MAP,
     DEPLOYMENT,
     JOB,
     LEADER_WORKER_SET,
@@ -19,6 +20,8 @@ from slipway.kube.kinds import (
     SECRET,
     SERVICE,
     SERVICE_ACCOUNT,
+    TRAIN_JOB,
+    TRAINING_RUNTIME,
     Kind,
 )
 from slipway_operator import names
@@ -34,11 +37,14 @@ CHILD_KINDS = (
     PVC,
     JOB,
     SECRET,
+    CONFIG_MAP,
     POD_MONITOR,
     LEADER_WORKER_SET,
+    TRAINING_RUNTIME,
+    TRAIN_JOB,
 )
 _KINDS = {(kind.api_version, kind.kind): kind for kind in CHILD_KINDS}
-_UNCONTESTED = frozenset({SERVICE_ACCOUNT, PVC, SECRET})
+_UNCONTESTED = frozenset({SERVICE_ACCOUNT, PVC, SECRET, CONFIG_MAP})
 """Kinds of which somebody else's object could be taken over without a conflict in any field."""
 
 

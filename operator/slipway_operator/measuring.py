@@ -4,7 +4,7 @@ import asyncio
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 
-from slipway.kube.kinds import ENDPOINT_SLICE, POD
+from slipway.kube.kinds import ENDPOINT_SLICE, LLM_SERVICE, POD
 from slipway.objects import LLMService
 from slipway_operator import names
 from slipway_operator.plans import Measured
@@ -117,7 +117,7 @@ class Measuring:
                     yield from (address_of(host, ports[0]) for host in endpoint["addresses"][:1])
 
     def _engines(self, key: Key) -> Iterable[str]:
-        for (kind, _), pod in self.world.children(key).items():
+        for (kind, _), pod in self.world.children(LLM_SERVICE, key).items():
             if kind == POD and names.REVISION in pod["metadata"].get("labels", {}) and is_ready(pod):
                 yield address_of(pod["status"]["podIP"], PORT)
 

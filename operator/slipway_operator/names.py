@@ -17,6 +17,18 @@ WORKER_OF = f"{GROUP}/worker-of"
 """Label of pods that serve nothing themselves: further nodes of a replica."""
 FETCH_OF = f"{GROUP}/fetch-of"
 """Label of pods that fetch a model into a shared cache."""
+FINE_TUNE = f"{GROUP}/fine-tune"
+"""Label of everything that a FineTune has."""
+STAGE = f"{GROUP}/stage"
+"""Label of a FineTune's Jobs and their pods."""
+ATTEMPT = f"{GROUP}/attempt"
+"""Label of the same: how often the stage was begun."""
+TOKEN = f"{GROUP}/token"
+"""Label of a FineTune's Job: digest of what the stage depends on."""
+ENDS = f"{GROUP}/ends"
+"""Annotation on a FineTune's Job: how many attempts in a row before it were interrupted, and crashed."""
+ARTIFACTS = f"{GROUP}/artifacts-of"
+"""Label of the pods that serve a FineTune's artifacts to engines."""
 API_KEY = f"{GROUP}/api-key"
 DIGEST = f"{GROUP}/applied"
 """Annotation on a child: digest of the manifest that was applied last."""
@@ -28,6 +40,11 @@ def labels(service: str, revision: str | None = None) -> dict[str, str]:
     """The labels of a child of `service`, and of a revision of it."""
     made = {MANAGED_BY: MANAGER, "app.kubernetes.io/name": "slipway-engine", SERVICE: service}
     return made if revision is None else made | {REVISION: revision}
+
+
+def of_fine_tune(name: str) -> dict[str, str]:
+    """The labels of what a FineTune has."""
+    return {MANAGED_BY: MANAGER, "app.kubernetes.io/name": "slipway-training", FINE_TUNE: name}
 
 
 def selector(service: str, revision: str | None = None) -> dict[str, str]:

@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -14,43 +14,50 @@ from slipway.kube.informers import Informer
 from slipway.kube.kinds import (
     API_KEY,
     ENDPOINT_SLICE,
+    FINE_TUNE,
     LEADER_WORKER_SET,
     LLM_SERVICE,
     POD,
     POD_MONITOR,
     SECRET,
+    TRAIN_JOB,
+    TRAINING_RUNTIME,
     Kind,
 )
-from slipway.objects import APIKey, LLMService
+from slipway.objects import APIKey, FineTune, LLMService
 from slipway.objects.annotations import PAUSED
 from slipway.objects.plainkeys import new_key
 from slipway_operator import names
+from slipway_operator.adapters import newest, offers
 from slipway_operator.autoscaling import ScalingState
 from slipway_operator.engine_keys import key_secret
 from slipway_operator.events import Teller
 from slipway_operator.executor import CHILD_KINDS, ChildError, Executor
+from slipway_operator.finetunes import plans as finetunes
+from slipway_operator.finetunes.polling import Polling
 from slipway_operator.keys import plan_key, secret_name
+from slipway_operator.loading import Loading
 from slipway_operator.logs import Log
 from slipway_operator.measuring import Measuring
 from slipway_operator.metrics import Metrics
-from slipway_operator.plans import Observed, plan
+from slipway_operator.plans import Observed, Plan, plan
 from slipway_operator.queues import Queue
 from slipway_operator.refusals import is_refusal, refusal, with_refusal
 from slipway_operator.rollouts import Event
 from slipway_operator.settings import OperatorSettings
 from slipway_operator.statuses import condition
-from slipway_operator.worlds import Key, Object, World, key_of, service_of
+from slipway_operator.worlds import Key, Object, World, key_of, owner_of
 
 Item = tuple[Kind, Key]
-"""What the queue holds: an LLMService, an APIKey, or (under SECRET) the engines' key of a namespace."""
-_OPTIONAL = (POD_MONITOR, LEADER_WORKER_SET)
+"""What the queue holds: an object, or (under SECRET) the engines' key of a namespace."""
+_OPTIONAL = (POD_MONITOR, LEADER_WORKER_SET, TRAIN_JOB, TRAINING_RUNTIME)
 _ATTEMPT = 30.0
 """Seconds that one turn may take."""
 
 
 @dataclass(slots=True)
 class Operator:
-    """Looks after all LLMServices and APIKeys while it leads."""
+    """Looks after all LLMServices, FineTunes and APIKeys while it leads."""
 
     client: Client
     settings: OperatorSettings
@@ -64,6 +71,8 @@ class Operator:
     queue: Queue[Item] = field(init=False)
     executor: Executor = field(init=False)
     measuring: Measuring = field(init=False)
+    polling: Polling = field(init=False)
+    loading: Loading = field(init=False)
     teller: Teller = field(init=False)
     informers: list[Informer] = field(default_factory=list)
     _scaling: dict[Key, ScalingState] = field(default_factory=dict)
@@ -76,6 +85,8 @@ class Operator:
         self.executor = Executor(self.client, self.world, self.may_act)
         self.teller = Teller(self.client, self.log, self.settings.identity, self.now)
         self.measuring = Measuring(self.settings, self.world, self.engine_key, self._measured)
+        self.polling = Polling(self.settings, self.world, lambda key: self.queue.add((FINE_TUNE, key)))
+        self.loading = Loading(self.settings, self.world, self.engine_key, self._measured, self.may_act)
 
     def engine_key(self) -> str:
         """The key that engines ask for; "" where they ask for none."""
@@ -94,6 +105,7 @@ class Operator:
         namespace = self.settings.watch_namespace or None
         wanted: list[tuple[Kind, str | None, str | None]] = [
             (LLM_SERVICE, namespace, None),
+            (FINE_TUNE, namespace, None),
             (API_KEY, namespace, None),
             (POD, namespace, names.CHILDREN),
         ]
@@ -168,20 +180,39 @@ class Operator:
 
     def _changed(self, kind: Kind, item: Object) -> None:
         key = key_of(item)
-        if kind in (LLM_SERVICE, API_KEY):
+        if kind in (LLM_SERVICE, FINE_TUNE, API_KEY):
             self.queue.add((kind, key))
             if kind is LLM_SERVICE and self.settings.engine_key_file is not None:
                 self.queue.add((SECRET, (key[0], "")))
+            for other in self._concerned(kind, item):
+                self.queue.add(other)
             return
-        service = service_of(item)
-        if service is not None:
-            self.queue.add((LLM_SERVICE, service))
+        owner = owner_of(item)
+        if owner is not None:
+            self.queue.add(owner)
         elif kind is SECRET:
             labels = item["metadata"].get("labels", {})
             if names.API_KEY in labels:
                 self.queue.add((API_KEY, (key[0], labels[names.API_KEY])))
             else:
                 self.queue.add((SECRET, (key[0], "")))
+
+    def _concerned(self, kind: Kind, item: Object) -> Iterator[Item]:
+        """The services that a FineTune may have an adapter for, and the FineTunes that are for a service."""
+        namespace, name = key_of(item)
+        if kind is FINE_TUNE:
+            if (item.get("status") or {}).get("artifact"):
+                # Also one that it is not for any more, and the other FineTunes for the same one.
+                for service in self.world.all(LLM_SERVICE):
+                    if key_of(service)[0] == namespace:
+                        yield LLM_SERVICE, key_of(service)
+        elif kind is LLM_SERVICE:
+            for each in self._fine_tunes(namespace):
+                if (each["spec"].get("deploy") or {}).get("service") == name:
+                    yield FINE_TUNE, key_of(each)
+
+    def _fine_tunes(self, namespace: str) -> list[Object]:
+        return [each for each in self.world.all(FINE_TUNE) if key_of(each)[0] == namespace]
 
     def _measured(self, key: Key) -> None:
         self.queue.add((LLM_SERVICE, key))
@@ -190,11 +221,13 @@ class Operator:
 
     async def act(self) -> None:
         """Look after everything until cancelled. Only who leads may call it."""
-        for kind in (LLM_SERVICE, API_KEY):
+        for kind in (LLM_SERVICE, FINE_TUNE, API_KEY):
             for item in self.world.all(kind):
                 self.queue.add((kind, key_of(item)))
         async with asyncio.TaskGroup() as group:
             group.create_task(self.measuring.run())
+            group.create_task(self.polling.run())
+            group.create_task(self.loading.run())
             for _ in range(self.settings.workers):
                 group.create_task(self._work())
 
@@ -238,7 +271,11 @@ class Operator:
         if parent is None:
             self.queue.forget((kind, key))
             self._scaling.pop(key, None)
-            self.measuring.forget(key)
+            if kind is LLM_SERVICE:
+                self.measuring.forget(key)
+                self.loading.forget(key)
+            elif kind is FINE_TUNE:
+                self.polling.forget(key)
             return None
         if parent["metadata"].get("deletionTimestamp"):
             return None  # Its children go by their owner references.
@@ -248,6 +285,8 @@ class Operator:
         try:
             if kind is API_KEY:
                 return await self._key(APIKey.model_validate(parent), parent)
+            if kind is FINE_TUNE:
+                return await self._fine_tune(FineTune.model_validate(_without_status(parent)), parent)
             return await self._service(LLMService.model_validate(_without_status(parent)), parent)
         except ValidationError as error:
             first = error.errors(include_url=False, include_input=False)[0]
@@ -257,15 +296,53 @@ class Operator:
 
     async def _service(self, service: LLMService, parent: Object) -> float | None:
         key = key_of(parent)
+        offered = offers(service, self._fine_tunes(key[0]))
         observed = Observed(
-            children=self.world.children(key),
+            children=self.world.children(LLM_SERVICE, key),
             measured=self.measuring.of(key),
             scaling=self._scaling.get(key, ScalingState()),
             optional=self._optional,
+            offers=offered,
+            engines=self.loading.of(key),
         )
         made = plan(service, parent, observed, self.settings, self.now())
         self._scaling[key] = made.scaling
         self.measuring.watch(key, service, under_way=made.under_way)
+        held = [each["engineName"] for each in (parent.get("status") or {}).get("adapters") or ()]
+        again_after = await self._carry_out(LLM_SERVICE, parent, made)
+        # After the status has their names: another operator must know what to take away.
+        self.loading.want(key, made.adapters, held, offered=bool(offered))
+        return again_after
+
+    async def _fine_tune(self, fine_tune: FineTune, parent: Object) -> float | None:
+        key = namespace, _ = key_of(parent)
+        deploy = fine_tune.spec.deploy
+        service = self.world.get(LLM_SERVICE, (namespace, deploy.service)) if deploy is not None else None
+        children = self.world.children(FINE_TUNE, key)
+        observed = finetunes.Observed(
+            children=children,
+            progress=self.polling.of(key),
+            service=service,
+            newer=self._newer(fine_tune, service),
+            optional=self._optional,
+        )
+        made = finetunes.plan(fine_tune, parent, observed, self.settings, self.now())
+        again_after = await self._carry_out(FINE_TUNE, parent, made)
+        self.polling.watch(key, made.status or {})
+        return again_after
+
+    def _newer(self, fine_tune: FineTune, service: Object | None) -> str | None:
+        """The FineTune that has brought a newer version of the same adapter to the same service."""
+        if service is None:
+            return None
+        parsed = LLMService.model_validate(_without_status(service))
+        found = newest(offers(parsed, self._fine_tunes(key_of(service)[0])))
+        offer = found.get(fine_tune.adapter_name)
+        own = any(each.fine_tune == fine_tune.metadata.name for each in found.values())
+        return offer.fine_tune if offer is not None and not own else None
+
+    async def _carry_out(self, kind: Kind, parent: Object, made: Plan) -> float | None:
+        """Write what a plan asks for; after how many seconds to look again."""
         refused: APIStatusError | ChildError | None = None
         for manifest in made.apply:
             try:
@@ -274,17 +351,17 @@ class Operator:
                 if isinstance(error, APIStatusError) and not is_refusal(error):
                     raise
                 refused = refused or error  # The others do not depend on it.
-        for kind, item in made.delete:
-            await self.executor.delete(kind, item)
+        for child, item in made.delete:
+            await self.executor.delete(child, item)
         status = made.status
         if status is not None:
             if refused is not None:
                 status = with_refusal(status, parent, refused, self.now())
             # What is told is in the status as well: a turn that changes nothing there has nothing to tell.
-            if await self.executor.status(LLM_SERVICE, parent, status):
+            if await self.executor.status(kind, parent, status):
                 told = (Event("Warning", *refusal(refused)),) if refused is not None else ()
                 for event in (*told, *made.events):
-                    await self.teller.tell(LLM_SERVICE, parent, event)
+                    await self.teller.tell(kind, parent, event)
         if refused is not None:
             raise refused
         return made.again_after

@@ -5,7 +5,7 @@ left to do, and nothing to write once all is as wanted; killed anywhere in betwe
 object's status and its children alone.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -19,7 +19,7 @@ from slipway.kube.kinds import (
 )
 from slipway.objects import LLMService
 from slipway.objects.annotations import ROLLOUT_COMMAND
-from slipway_operator import autoscaling, names, rollouts
+from slipway_operator import adapters, autoscaling, names, rollouts
 from slipway_operator.children import fetch_job, revision_children, shared_children
 from slipway_operator.histories import Histories
 from slipway_operator.pod_states import Pods, Trouble, job_state, read_pods, trouble_of
@@ -53,6 +53,10 @@ class Observed:
     scaling: autoscaling.ScalingState = field(default_factory=autoscaling.ScalingState)
     optional: frozenset[str] = frozenset()
     """Plurals of the optional kinds that this cluster has."""
+    offers: Sequence[adapters.Offer] = ()
+    """Adapters that FineTunes have for it."""
+    engines: adapters.Engines | None = None
+    """What adapters its ready engines have; None before they were asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +72,8 @@ class Plan:
     scaling: autoscaling.ScalingState = field(default_factory=autoscaling.ScalingState)
     under_way: bool = False
     """A rollout is."""
+    adapters: Mapping[str, str] = field(default_factory=dict)
+    """What engines are to have beside their own: name -> source."""
 
 
 def plan(
@@ -121,15 +127,36 @@ def plan(
         now=now,
     )
     written, events = write_status(story)
+    brought = _adapters(service, status, observed, now)
+    written |= {
+        name: value
+        for name, value in (("adapters", brought.adapters), ("adapterRollouts", brought.rollouts))
+        if value
+    }
     return Plan(
         apply=tuple(apply),
         delete=tuple(delete),
         status=written,
-        events=(*(step.events if step is not None else ()), *events),
-        again_after=_soonest(decision.again_after, step.again_after if step is not None else None),
+        events=(*(step.events if step is not None else ()), *events, *brought.events),
+        again_after=_soonest(
+            decision.again_after, step.again_after if step is not None else None, brought.again_after
+        ),
         scaling=decision.state,
-        under_way=step is not None and step.state.phase in UNDER_WAY,
+        under_way=(step is not None and step.state.phase in UNDER_WAY) or brought.under_way,
+        adapters=brought.wanted,
     )
+
+
+def _adapters(
+    service: LLMService, status: Mapping[str, Any], observed: Observed, now: float
+) -> adapters.Result:
+    if observed.engines is None:
+        # An operator that has just begun knows nothing yet, and takes nothing away.
+        held = status.get("adapters") or ()
+        wanted = {each["engineName"]: each["source"] for each in held if each["state"] != "RolledBack"}
+        return adapters.Result(list(held), list(status.get("adapterRollouts") or ()), wanted=wanted)
+    revisions = observed.measured.revisions
+    return adapters.advance(service, status, observed.offers, observed.engines, revisions, now)
 
 
 def _soonest(*waits: float | None) -> float | None:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+from slipway.objects.states import condition
 from slipway_operator.pods import CONTAINER
 
 Object = Mapping[str, Any]
@@ -35,6 +36,22 @@ class Pods:
     trouble: Trouble | None = None
     progress: str = ""
     """How far the first one that starts has come."""
+
+
+@dataclass(frozen=True, slots=True)
+class Mends:
+    """What to do about pods that do not start, in the words of the object that has them."""
+
+    volume: str = "Check the claim with `kubectl describe pvc`, and cache.storageClass, size and accessMode."
+    room: str = "Ask for less in engine.resources, add nodes, or let the pods tolerate the nodes' taints."
+    image: str = "Check engine.image, and imagePullSecrets in engine.podTemplate."
+    memory: str = "Raise engine.resources.limits.memory, or lower engine.maxModelLen."
+    quota: str = "Raise the ResourceQuota, or ask for less in engine.resources."
+    security: str = "Change engine.podTemplate or cache.nodePath, or the namespace's Pod Security level."
+    webhook: str = "Change engine.podTemplate so that the webhook agrees."
+
+
+ENGINE = Mends()
 
 
 _IMAGE = {
@@ -86,65 +103,58 @@ def seconds(timestamp: str) -> float:
 
 def is_ready(pod: Object) -> bool:
     """Whether its condition Ready is True."""
-    return _condition(pod, "Ready").get("status") == "True"
+    return condition(pod, "Ready").get("status") == "True"
 
 
 def _over(pod: Object) -> bool:
     return pod.get("status", {}).get("phase") in ("Succeeded", "Failed")
 
 
-def _condition(item: Object, kind: str) -> Object:
-    conditions = item.get("status", {}).get("conditions") or ()
-    return next((each for each in conditions if each["type"] == kind), {})
-
-
 def _of_group(group: Object | None) -> Trouble | None:
     """Pods that the API server does not let its controller make: quota, Pod Security, a webhook."""
-    failure = _condition(group, "ReplicaFailure") if group is not None else {}
+    failure = condition(group, "ReplicaFailure") if group is not None else {}
     if failure.get("status") != "True":
         return None
-    message = str(failure.get("message", ""))
+    return refused_pods(str(failure.get("message", "")), ENGINE)
+
+
+def refused_pods(message: str, mends: Mends) -> Trouble:
+    """Why the API server let no pods be made, by what it said."""
     if "exceeded quota" in message:
-        mend = "Raise the ResourceQuota, or ask for less in engine.resources."
-        return Trouble("QuotaExceeded", f"{message}. {mend}")
+        return Trouble("QuotaExceeded", f"{message}. {mends.quota}")
     if "violates PodSecurity" in message:
-        mend = "Change engine.podTemplate or cache.nodePath, or the namespace's Pod Security level."
-        return Trouble("PodSecurityViolated", f"{message}. {mend}")
+        return Trouble("PodSecurityViolated", f"{message}. {mends.security}")
     if "admission webhook" in message:
-        return Trouble(
-            "RefusedByWebhook", f"{message}. Change engine.podTemplate so that the webhook agrees."
-        )
+        return Trouble("RefusedByWebhook", f"{message}. {mends.webhook}")
     return Trouble("PodsRefused", message)
 
 
-def trouble_of(pod: Object, now: float) -> Trouble | None:
+def trouble_of(pod: Object, now: float, mends: Mends = ENGINE) -> Trouble | None:
     """Why the pod is not ready, where it says so."""
     status = pod.get("status", {})
     if status.get("phase") == "Succeeded":
         return None
-    scheduled = _condition(pod, "PodScheduled")
+    scheduled = condition(pod, "PodScheduled")
     if scheduled.get("status") == "False":
         why = scheduled.get("message", "no node fits")
         if "PersistentVolumeClaim" in why:
-            mend = "Check the claim with `kubectl describe pvc`, and cache.storageClass, size and accessMode."
-            return Trouble("VolumeNotBound", f"{_name(pod)} has no volume: {why.rstrip('.')}. {mend}")
-        mend = "Ask for less in engine.resources, add nodes, or let the pods tolerate the nodes' taints."
-        return Trouble("Unschedulable", f"{_name(pod)} fits on no node: {why.rstrip('.')}. {mend}")
+            return Trouble("VolumeNotBound", f"{_name(pod)} has no volume: {why.rstrip('.')}. {mends.volume}")
+        return Trouble("Unschedulable", f"{_name(pod)} fits on no node: {why.rstrip('.')}. {mends.room}")
     for container in [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]:
-        trouble = _of_container(pod, container, now)
+        trouble = _of_container(pod, container, now, mends)
         if trouble is not None:
             return trouble
     return None
 
 
-def _of_container(pod: Object, container: Object, now: float) -> Trouble | None:
+def _of_container(pod: Object, container: Object, now: float, mends: Mends) -> Trouble | None:
     state = container.get("state", {})
     waiting = state.get("waiting", {})
     reason = waiting.get("reason", "")
     if reason in _IMAGE:
         said = waiting.get("message", "")
-        mend = "Check engine.image, and imagePullSecrets in engine.podTemplate."
-        text = f"The image {container.get('image')} of {_name(pod)} cannot be had: {said.rstrip('.')}. {mend}"
+        cannot = f"The image {container.get('image')} of {_name(pod)} cannot be had"
+        text = f"{cannot}: {said.rstrip('.')}. {mends.image}"
         final = _IMAGE[reason] in _FINAL or now - seconds(pod["metadata"]["creationTimestamp"]) > _PATIENCE
         return Trouble(_IMAGE[reason], text, final)
     if reason in _CONFIGURATION:
@@ -152,14 +162,13 @@ def _of_container(pod: Object, container: Object, now: float) -> Trouble | None:
         return Trouble("ContainerCannotStart", f"{_name(pod)} cannot start: {said.rstrip('.')}.")
     ended = state.get("terminated") or container.get("lastState", {}).get("terminated") or {}
     if ended and (reason == "CrashLoopBackOff" or "terminated" in state or container.get("restartCount")):
-        return _of_end(pod, ended, int(container.get("restartCount", 0)))
+        return _of_end(pod, ended, int(container.get("restartCount", 0)), mends)
     return None
 
 
-def _of_end(pod: Object, ended: Object, restarts: int) -> Trouble:
+def _of_end(pod: Object, ended: Object, restarts: int, mends: Mends) -> Trouble:
     if ended.get("reason") == "OOMKilled":
-        mend = "Raise engine.resources.limits.memory, or lower engine.maxModelLen."
-        return Trouble("OutOfMemory", f"{_name(pod)} was killed for want of memory. {mend}")
+        return Trouble("OutOfMemory", f"{_name(pod)} was killed for want of memory. {mends.memory}")
     said = failure_in(ended.get("message", ""))
     if said is not None:
         return Trouble(said[0], said[1], final=said[0] in _FINAL or restarts >= _MOST_RESTARTS)
@@ -201,7 +210,7 @@ def _name(pod: Object) -> str:
 def job_state(job: Object) -> tuple[str, str]:
     """Where a Job is, `Running`, `Complete` or `Failed`, and its message."""
     for kind in ("Complete", "Failed"):
-        condition = _condition(job, kind)
-        if condition.get("status") == "True":
-            return kind, str(condition.get("message", ""))
+        found = condition(job, kind)
+        if found.get("status") == "True":
+            return kind, str(found.get("message", ""))
     return "Running", ""

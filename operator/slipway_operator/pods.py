@@ -17,6 +17,12 @@ CACHE = f"{HOME}/cache/slipway"
 CLAIMED = "/mnt/model"
 """Where the claim of a `pvc://` source is mounted."""
 USER = 10001
+UNPRIVILEGED = {
+    "allowPrivilegeEscalation": False,
+    "capabilities": {"drop": ["ALL"]},
+    "readOnlyRootFilesystem": True,
+}
+"""The security context of every container."""
 END_DELAY = 5
 """Seconds between a pod's end as endpoint and SIGTERM, so that gateways have seen that it is none."""
 DRAIN = 40
@@ -132,11 +138,7 @@ def _container(
         "volumeMounts": mounts,
         # The last line of a start that failed says why; the pod's status holds it.
         "terminationMessagePolicy": "FallbackToLogsOnError",
-        "securityContext": {
-            "allowPrivilegeEscalation": False,
-            "capabilities": {"drop": ["ALL"]},
-            "readOnlyRootFilesystem": True,
-        },
+        "securityContext": UNPRIVILEGED,
     }
     if computes and (resources := _resources(service, gpu, nodes)):
         container["resources"] = resources
@@ -176,6 +178,11 @@ def _pod(service: LLMService, settings: OperatorSettings) -> dict[str, Any]:
         volumes.append(
             {"name": "claimed", "persistentVolumeClaim": {"claimName": claim_and_path[0], "readOnly": True}}
         )
+    return restricted_pod(volumes, settings)
+
+
+def restricted_pod(volumes: list[dict[str, Any]], settings: OperatorSettings) -> dict[str, Any]:
+    """A pod's spec but for its containers: an unprivileged user, no token of the API server."""
     pod: dict[str, Any] = {
         "automountServiceAccountToken": False,
         "enableServiceLinks": False,

@@ -8,11 +8,12 @@ is taken back and then not tried again. Whatever happens, traffic goes to ready 
 the last replicas of a revision go when it had no traffic for a moment, so that gateways have seen it.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from slipway.objects import LLMServiceSpec
+from slipway.objects.rollouts import Step as CanaryStage
 from slipway.objects.scalars import Pause
 from slipway_operator.analysis import AnalysisPolicy, Counts, observe
 from slipway_operator.rollout_states import (
@@ -72,7 +73,7 @@ def policy_of(spec: LLMServiceSpec) -> RolloutPolicy:
     rollout, analysis = spec.rollout, spec.rollout.analysis
     return RolloutPolicy(
         strategy=rollout.strategy,
-        steps=tuple(CanaryStep(step.weight, _pause(step.pause)) for step in rollout.steps),
+        steps=steps_of(rollout.steps),
         analysis=AnalysisPolicy(
             interval=analysis.interval.seconds,
             min_requests=analysis.min_requests,
@@ -84,6 +85,11 @@ def policy_of(spec: LLMServiceSpec) -> RolloutPolicy:
         max_surge=rollout.max_surge,
         paused=rollout.paused,
     )
+
+
+def steps_of(steps: Iterable[CanaryStage]) -> tuple[CanaryStep, ...]:
+    """The stages of a canary, as an object has them."""
+    return tuple(CanaryStep(step.weight, _pause(step.pause)) for step in steps)
 
 
 def _pause(pause: Pause | None) -> float | Literal["manual"] | None:
@@ -475,4 +481,5 @@ __all__ = [
     "advance",
     "command_of",
     "policy_of",
+    "steps_of",
 ]

@@ -48,6 +48,16 @@ class OperatorSettings(BaseSettings):
     operator_selector: str = "app.kubernetes.io/name=slipway,app.kubernetes.io/component=operator"
     """Labels of the operators' pods, which read engines' metrics."""
 
+    # --- training ---
+    training_image: str = "slipway-training:latest"
+    """Image of FineTunes' Jobs, and of what serves their artifacts."""
+    progress_interval: float = Field(default=3.0, gt=0)
+    """Time between two looks at how far training is."""
+    interruption_wait: float = Field(default=2.0, ge=0)
+    """Wait before a stage that was interrupted or crashed is begun again; doubled for each further time."""
+    adapter_interval: float = Field(default=2.0, gt=0)
+    """Time between two looks at the engines that are to have adapters."""
+
     # --- what is measured ---
     gateway_service: str = "slipway-gateway"
     """Service, in the operator's namespace, whose endpoints are the gateways."""

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from slipway.kube.informers import key_of
-from slipway.kube.kinds import Kind
+from slipway.kube.kinds import FINE_TUNE, LLM_SERVICE, Kind
 from slipway_operator import names
 
 Object = dict[str, Any]
@@ -20,16 +20,29 @@ _REMEMBERED = 1024
 """Deleted objects whose late news are told from new ones."""
 
 
-def service_of(item: Object) -> Key | None:
-    """The LLMService that a child belongs to, by its owner reference or, for pods, by its label."""
+Owner = tuple[Kind, Key]
+"""An object that has children."""
+
+_OWNERS = {kind.kind: kind for kind in (LLM_SERVICE, FINE_TUNE)}
+_LABELS = (
+    (names.SERVICE, LLM_SERVICE),
+    (names.WORKER_OF, LLM_SERVICE),
+    (names.FETCH_OF, LLM_SERVICE),
+    (names.FINE_TUNE, FINE_TUNE),
+)
+
+
+def owner_of(item: Object) -> Owner | None:
+    """Whose child it is, by its owner reference or, for pods, by its label."""
     metadata = item["metadata"]
+    namespace = metadata.get("namespace", "")
     for owner in metadata.get("ownerReferences", ()):
-        if owner.get("kind") == "LLMService" and owner.get("controller"):
-            return metadata.get("namespace", ""), owner["name"]
+        if owner.get("kind") in _OWNERS and owner.get("controller"):
+            return _OWNERS[owner["kind"]], (namespace, owner["name"])
     labels = metadata.get("labels", {})
-    for label in (names.SERVICE, names.WORKER_OF, names.FETCH_OF):
+    for label, kind in _LABELS:
         if label in labels:
-            return metadata.get("namespace", ""), labels[label]
+            return kind, (namespace, labels[label])
     return None
 
 
@@ -41,10 +54,10 @@ def version(item: Object) -> int:
 
 @dataclass(slots=True)
 class World:
-    """Objects by kind, and by the LLMService they belong to."""
+    """Objects by kind, and by the LLMService or FineTune they belong to."""
 
     _items: dict[Kind, dict[Key, Object]] = field(default_factory=dict)
-    _of: dict[Key, dict[tuple[Kind, Key], None]] = field(default_factory=dict)
+    _of: dict[Owner, dict[tuple[Kind, Key], None]] = field(default_factory=dict)
     _gone: dict[str, int] = field(default_factory=dict)
     """uid -> version of what was deleted last: the answer to a write may come after the deletion."""
 
@@ -60,9 +73,9 @@ class World:
             self._unlink(kind, key, known)
         item["metadata"].pop("managedFields", None)  # A third of every object, and never read.
         items[key] = item
-        service = service_of(item)
-        if service is not None:
-            self._of.setdefault(service, {})[kind, key] = None
+        owner = owner_of(item)
+        if owner is not None:
+            self._of.setdefault(owner, {})[kind, key] = None
         return True
 
     def remove(self, kind: Kind, item: Object) -> None:
@@ -78,11 +91,11 @@ class World:
             self._unlink(kind, key, known)
 
     def _unlink(self, kind: Kind, key: Key, item: Object) -> None:
-        service = service_of(item)
-        if service is not None and service in self._of:
-            self._of[service].pop((kind, key), None)
-            if not self._of[service]:
-                del self._of[service]
+        owner = owner_of(item)
+        if owner is not None and owner in self._of:
+            self._of[owner].pop((kind, key), None)
+            if not self._of[owner]:
+                del self._of[owner]
 
     def get(self, kind: Kind, key: Key) -> Object | None:
         """The newest version, or None."""
@@ -92,9 +105,11 @@ class World:
         """All of one kind."""
         yield from self._items.get(kind, {}).values()
 
-    def children(self, service: Key) -> dict[tuple[Kind, str], Object]:
-        """What belongs to an LLMService, by kind and name."""
-        return {(kind, key[1]): self._items[kind][key] for kind, key in self._of.get(service, {})}
+    def children(self, kind: Kind, key: Key) -> dict[tuple[Kind, str], Object]:
+        """What belongs to an object, by kind and name."""
+        return {
+            (each, name): self._items[each][ns, name] for each, (ns, name) in self._of.get((kind, key), {})
+        }
 
 
-__all__ = ["Key", "Object", "World", "key_of", "service_of", "version"]
+__all__ = ["Key", "Object", "Owner", "World", "key_of", "owner_of", "version"]

@@ -4,7 +4,7 @@ from typing import Any
 
 from slipway.kube.kinds import LLM_SERVICE, POD, SECRET, SERVICE
 from slipway_operator import names
-from slipway_operator.worlds import World, service_of
+from slipway_operator.worlds import World, owner_of
 
 
 def item(name: str, version: int, uid: str = "1", of: str | None = "m", **labels: str) -> dict[str, Any]:
@@ -48,7 +48,7 @@ def test_an_answer_that_comes_after_the_deletion_brings_nothing_back() -> None:
     world.remove(SERVICE, item("s", 7))
     assert not world.put(SERVICE, item("s", 6))
     assert world.get(SERVICE, ("n", "s")) is None
-    assert world.children(("n", "m")) == {}
+    assert world.children(LLM_SERVICE, ("n", "m")) == {}
     # A list that was older than what was known is believed at last, and followed by what it lacked.
     assert world.put(SERVICE, item("s", 7))
 
@@ -59,18 +59,18 @@ def test_children_are_found_by_owner_and_pods_by_label() -> None:
     world.put(SERVICE, item("foreign", 1, of=None))
     for number, label in enumerate((names.SERVICE, names.WORKER_OF, names.FETCH_OF)):
         world.put(POD, item(f"p{number}", 1, of=None, **{label: "m"}))
-    assert {name for _, name in world.children(("n", "m"))} == {"s", "p0", "p1", "p2"}
-    assert world.children(("other", "m")) == {}
+    assert {name for _, name in world.children(LLM_SERVICE, ("n", "m"))} == {"s", "p0", "p1", "p2"}
+    assert world.children(LLM_SERVICE, ("other", "m")) == {}
     world.remove(POD, item("p1", 2, of=None, **{names.WORKER_OF: "m"}))
-    assert {name for _, name in world.children(("n", "m"))} == {"s", "p0", "p2"}
+    assert {name for _, name in world.children(LLM_SERVICE, ("n", "m"))} == {"s", "p0", "p2"}
 
 
 def test_a_child_that_changes_hands_leaves_its_service() -> None:
     world = World()
     world.put(SERVICE, item("s", 1))
     world.put(SERVICE, item("s", 2, of="other"))
-    assert world.children(("n", "m")) == {}
-    assert list(world.children(("n", "other"))) == [(SERVICE, "s")]
+    assert world.children(LLM_SERVICE, ("n", "m")) == {}
+    assert list(world.children(LLM_SERVICE, ("n", "other"))) == [(SERVICE, "s")]
 
 
 def test_objects_of_one_name_and_different_kinds_are_apart() -> None:
@@ -84,4 +84,4 @@ def test_objects_of_one_name_and_different_kinds_are_apart() -> None:
 def test_an_owner_that_does_not_control_is_none() -> None:
     child = item("s", 1)
     child["metadata"]["ownerReferences"][0]["controller"] = False
-    assert service_of(child) is None
+    assert owner_of(child) is None
