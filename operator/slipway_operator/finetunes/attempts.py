@@ -116,12 +116,12 @@ def _seen(kind: Kind, job: Object, pods: list[Object], now: float) -> Seen:
     outcome = next(filter(None, (_outcome(pod) for pod in pods if _first(pod))), None)
     end = None
     if state == "Failed" and (outcome is None or outcome.succeeded):
-        end = _end(job, pods, now)
+        end = _end(job, pods)
         outcome = None
     elif state == "Running":
         outcome = None  # Others of several nodes may still be at work.
     elif outcome is None:
-        end = End("interrupted", "OutcomeLost", "what came of it was not seen", _ended_at(job, now))
+        end = End("interrupted", "OutcomeLost", "what came of it was not seen", _ended_at(job))
     return Seen(
         kind,
         job,
@@ -167,8 +167,8 @@ def _outcome(pod: Object) -> Outcome | None:
         return None  # It ended before it could say anything.
 
 
-def _end(job: Object, pods: list[Object], now: float) -> End:
-    at, name = _ended_at(job, now), job["metadata"]["name"]
+def _end(job: Object, pods: list[Object]) -> End:
+    at, name = _ended_at(job), job["metadata"]["name"]
     failed = condition(job, "Failed")
     if failed.get("reason") == "DeadlineExceeded":
         return End("deadline", "DeadlineExceeded", "it took longer than spec.deadline; raise that", at)
@@ -198,9 +198,9 @@ def _end(job: Object, pods: list[Object], now: float) -> End:
     return End("crashed", "StageCrashed", text, at)
 
 
-def _ended_at(job: Object, now: float) -> float:
+def _ended_at(job: Object) -> float:
     for kind in ("Failed", "Complete"):
         found = condition(job, kind)
         if found.get("lastTransitionTime"):
             return seconds(found["lastTransitionTime"])
-    return now
+    return seconds(job["metadata"]["creationTimestamp"])

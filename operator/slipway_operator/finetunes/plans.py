@@ -11,6 +11,7 @@ from typing import Any
 from slipway.kube.kinds import (
     CONFIG_MAP,
     DEPLOYMENT,
+    JOB,
     NETWORK_POLICY,
     SERVICE,
     TRAIN_JOB,
@@ -29,7 +30,7 @@ from slipway_operator.finetunes.results import absorb
 from slipway_operator.finetunes.statuses import Story, write_status
 from slipway_operator.histories import time_text
 from slipway_operator.plans import Plan
-from slipway_operator.pod_states import Trouble
+from slipway_operator.pod_states import Trouble, job_state
 from slipway_operator.settings import OperatorSettings
 
 Object = dict[str, Any]
@@ -252,8 +253,8 @@ class _Turn:
         deleted = {item["metadata"]["uid"] for _, item in self.delete}
         used = {
             volume["configMap"]["name"]
-            for (_, _), job in self.observed.children.items()
-            if job.get("spec", {}).get("template") and job["metadata"]["uid"] not in deleted
+            for (kind, _), job in self.observed.children.items()
+            if kind == JOB and job["metadata"]["uid"] not in deleted and job_state(job)[0] == "Running"
             for volume in job["spec"]["template"]["spec"].get("volumes", ())
             if "configMap" in volume
         }

@@ -15,9 +15,11 @@ class Endpoint:
 
 def selects(selector: Mapping[str, Any], labels: Mapping[str, str]) -> bool:
     """Whether a label selector does; an empty one selects all."""
-    assert selector.keys() <= {"matchLabels"}
+    assert selector.keys() <= {"matchLabels", "matchExpressions"}
     wanted: Mapping[str, str] = selector.get("matchLabels", {})
-    return wanted.items() <= labels.items()
+    there = selector.get("matchExpressions", ())
+    assert all(each["operator"] == "Exists" for each in there)
+    return wanted.items() <= labels.items() and all(each["key"] in labels for each in there)
 
 
 def lets_in(policies: Sequence[Mapping[str, Any]], source: Endpoint, target: Endpoint, port: int) -> bool:
