@@ -5,13 +5,14 @@ which part. The same records make the same version, whatever the order or the na
 """
 
 import hashlib
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal, cast, get_args
+from typing import Annotated, Any, Literal, cast, get_args
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 from slipway.training.errors import DataError
 from slipway.training.records import Record
@@ -24,6 +25,7 @@ REPORT = "report.html"
 _LENGTH = 16
 """Hexadecimal digits of the digest that name a version."""
 _BATCH = 1024
+_NAME = re.compile(r"[a-z0-9][a-z0-9.-]*")
 
 
 class _Model(BaseModel):
@@ -33,7 +35,7 @@ class _Model(BaseModel):
 class File(_Model):
     """One file of a version."""
 
-    path: str
+    path: Annotated[str, StringConstraints(pattern=r"^[a-z]+-[0-9]+\.parquet$")]
     rows: int
     size: int
     sha256: str
@@ -62,7 +64,9 @@ class SourceManifest(_Model):
     digest: str
     format: str
     weight: str
+    licence: str | None = None
     files: int
+    empty_files: list[str] = Field(default_factory=list)
     bytes: int
     read: int
     """Records and broken lines that were met."""
@@ -203,6 +207,8 @@ def versions(workspace: Workspace, name: str | None = None) -> list[DatasetVersi
     Raises:
         DataError: a manifest cannot be read.
     """
+    if name and not _NAME.fullmatch(name):
+        raise DataError(f"{name!r} is no name of a dataset.", "DatasetMissing")
     pattern = f"{name or '*'}/*/{MANIFEST}"
     found = [DatasetVersion.read(path.parent) for path in workspace.datasets.glob(pattern)]
     return sorted(found, key=lambda each: (each.manifest.created_at, each.reference))
