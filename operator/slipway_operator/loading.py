@@ -29,8 +29,8 @@ _AGAIN, _CALM = 10.0, 30.0
 has all it should."""
 _MOST = 1 << 20
 """Bytes of one answer that are read."""
-_REFUSALS = (400, 422)
-"""What an engine answers to an adapter that it will never take."""
+_REFUSALS = (400, 404, 422, 500)
+"""What an engine answers to an adapter that it will never take: of too high a rank, for another model."""
 
 
 @dataclass(slots=True)
@@ -216,9 +216,9 @@ class Loading:
             return
         if status == 200:
             engine.has = (engine.has or frozenset()) | {name}
-        elif status in _REFUSALS:
+        elif status in _REFUSALS and name not in (await self._has(engine) or ()):
             engine.refused[name] = _message(answer, status)
-        else:
+        elif status not in _REFUSALS:
             engine.failing[name] = _message(answer, status)
 
     async def _unload(self, engine: _Engine, name: str) -> bool:

@@ -200,11 +200,10 @@ def artifact_server(
     return [deployment, service, policy]
 
 
-def artifact_source(fine_tune: FineTune, artifact: str, version: str, digest: str) -> str:
+def artifact_source(fine_tune: FineTune, artifact: str, version: str, digest: str, uri: str) -> str:
     """Where engines find a version: in the bucket that it was copied to, or at the FineTune's own server."""
-    bucket = fine_tune.spec.storage.artifacts
-    if bucket is not None:
-        return f"{bucket.rstrip('/')}/{artifact}/{version}"
+    if fine_tune.spec.storage.artifacts is not None:
+        return uri
     metadata = fine_tune.metadata
     host = f"{metadata.name}-artifacts.{metadata.namespace}.svc:{ARTIFACTS}"
     return f"registry+http://{host}/{artifact}/{version}" + (f"@{digest}" if digest else "")

@@ -17,6 +17,7 @@ PROGRESS = 9091
 """Port at which a stage tells how far it is."""
 ARTIFACTS = 8002
 """Port at which artifacts are handed to engines."""
+_KEYS = "/etc/slipway-engine"
 GRACE = 120
 """Seconds that a stage may take to its next checkpoint when it is asked to stop."""
 _COMPUTING: tuple[Stage, ...] = ("search", "train", "evaluate")
@@ -90,23 +91,35 @@ def artifacts_pod(fine_tune: FineTune, claim: str, settings: OperatorSettings) -
     container = {
         **_container(fine_tune, settings),
         "name": "artifacts",
-        "command": [
-            "python", "-m", "slipway.training.registry", "serve", "--workspace", WORKSPACE,
-            "--host", "0.0.0.0", "--port", str(ARTIFACTS),  # noqa: S104 - a pod is reached from outside
-        ],
+        "command": ["python", "-m", "slipway.training.registry", "serve", *_serving()],
         "ports": [{"name": "http", "containerPort": ARTIFACTS, "protocol": "TCP"}],
-        "readinessProbe": {"tcpSocket": {"port": "http"}, "periodSeconds": 2},
+        "readinessProbe": {"httpGet": {"path": "/health", "port": "http"}, "periodSeconds": 2},
         "resources": {"requests": {"cpu": "10m", "memory": "64Mi"}},
-    }  # fmt: skip
-    container["volumeMounts"] += [{"name": "workspace", "mountPath": WORKSPACE, "readOnly": True}]
+    }
+    container["volumeMounts"] += [
+        {"name": "workspace", "mountPath": WORKSPACE, "readOnly": True},
+        {"name": "engine-key", "mountPath": _KEYS, "readOnly": True},
+    ]
     placing = {
         field: value
         for field, value in (fine_tune.spec.pod_template or {}).get("spec", {}).items()
         if field in ("nodeSelector", "tolerations", "affinity", "imagePullSecrets")
     }
-    spec = {**_pod(fine_tune, settings, [_workspace(claim)]), "containers": [container]}
+    key = {
+        "secretName": settings.engine_key_secret,
+        "defaultMode": 0o440,
+        "items": [{"key": "engine-key", "path": "engine-key"}],
+    }
+    volumes: list[dict[str, Any]] = [_workspace(claim), {"name": "engine-key", "secret": key}]
+    spec = {**_pod(fine_tune, settings, volumes), "containers": [container]}
     labels = {**names.of_fine_tune(name), names.ARTIFACTS: name}
     return {"metadata": {"labels": labels}, "spec": merge(spec, placing)}
+
+
+def _serving() -> list[str]:
+    """Engines alone read: they show what they derive from their key."""
+    where = ["--root", f"{WORKSPACE}/registry", "--host", "0.0.0.0", "--port", str(ARTIFACTS)]  # noqa: S104
+    return [*where, "--engine-key-file", f"{_KEYS}/engine-key"]
 
 
 def _workspace(claim: str) -> dict[str, Any]:

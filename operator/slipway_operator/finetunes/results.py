@@ -62,7 +62,7 @@ def _artifact(fine_tune: FineTune, result: Mapping[str, Any]) -> dict[str, Any]:
         "version": version,
         "digest": digest,
         "modelCard": result.get("modelCard"),
-        "source": artifact_source(fine_tune, name, version, digest),
+        "source": artifact_source(fine_tune, name, version, digest, str(result.get("uri", ""))),
     }
     return {name: value for name, value in said.items() if value}
 

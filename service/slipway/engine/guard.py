@@ -11,6 +11,7 @@ import os
 from collections.abc import Awaitable, Callable, MutableMapping
 from typing import Any
 
+from slipway.engine.adapters import AdapterSources
 from slipway.engine.draining import Drain
 
 Scope = MutableMapping[str, Any]
@@ -48,7 +49,7 @@ class EngineGuard:
 
     def __init__(self, app: App, key: str | None = None, drain: Drain | None = None) -> None:
         """Guard `app` with `key`, by default `$SLIPWAY_ENGINE_KEY`; without a key none is asked for."""
-        self._app = app
+        self._app = AdapterSources(app, _refuse)
         key = os.environ.get("SLIPWAY_ENGINE_KEY") if key is None else key
         self._expected = f"Bearer {key}".encode() if key else None
         self._drain = drain or Drain(float(os.environ.get(DRAIN_SECONDS, "30")))
