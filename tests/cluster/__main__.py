@@ -68,7 +68,7 @@ def status() -> None:
 
 
 @main.command("images")
-@click.argument("targets", nargs=-1, type=click.Choice([*images.TARGETS, images.FAKE_ENGINE, images.STORES]))
+@click.argument("targets", nargs=-1, type=click.Choice([*images.TARGETS, *images.OWN]))
 def build(targets: tuple[str, ...]) -> None:
     """Build the project's images (all, or those named) and give them to every node. Prints their names."""
     images.ensure(images.base(), say)

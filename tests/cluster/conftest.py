@@ -118,6 +118,12 @@ def fake_engine(project_image: Callable[[str], str]) -> str:
     return project_image("fake-engine")
 
 
+@pytest.fixture(scope="session")
+def fake_training(project_image: Callable[[str], str]) -> str:
+    """The image of stages without a model; see fake_training.py."""
+    return project_image("fake-training")
+
+
 @pytest.fixture
 def api_server(kubectl: Kubectl, own_cluster: bool) -> Iterator[Callable[[str], object]]:
     """Stop and start the API server alone: `api_server("stop")`. It runs again after the test."""

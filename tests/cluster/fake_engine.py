@@ -10,6 +10,8 @@ the standard library, and takes its faults from the flags after `--`:
     --error-rate=P        share of the answers that are a 500 (0)
     --start=S             from the start of the process to the first healthy answer (0)
     --fail=REASON:TEXT    end the start with this reason, as an engine does that has no model
+    --refuse=TEXT         what it says to every adapter that it is told to load
+    --adapter-errors=NAME this adapter's answers are a 500
 """
 
 import argparse
@@ -40,6 +42,7 @@ class Engine:
         self.idle = asyncio.Event()
         self.idle.set()
         self.draining = False
+        self.adapters: dict[str, str] = {}
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer the requests of one connection."""
@@ -70,6 +73,14 @@ class Engine:
             await send(writer, 401, error("This engine answers its gateway only."))
         elif self.draining:
             await send(writer, 503, error("This engine is shutting down."))
+        elif path == "/v1/models":
+            cards = [{"id": name, "root": root, "parent": "m"} for name, root in self.adapters.items()]
+            await send(writer, 200, {"object": "list", "data": [{"id": "m", "parent": None}, *cards]})
+        elif method == "POST" and path == "/v1/load_lora_adapter":
+            await self.load(writer, json.loads(body))
+        elif method == "POST" and path == "/v1/unload_lora_adapter":
+            known = self.adapters.pop(json.loads(body)["lora_name"], None)
+            await send(writer, 200 if known else 404, {})
         elif method != "POST" or path != "/v1/chat/completions":
             await send(writer, 404, error("This engine serves no such route."))
         else:
@@ -82,12 +93,21 @@ class Engine:
                 if not self.running:
                     self.idle.set()
 
+    async def load(self, writer: asyncio.StreamWriter, asked: dict[str, Any]) -> None:
+        if self.options.refuse:
+            await send(writer, 500, error(self.options.refuse))
+            return
+        self.adapters[asked["lora_name"]] = asked["lora_path"]
+        await send(writer, 200, {})
+
     async def chat(self, writer: asyncio.StreamWriter, asked: dict[str, Any]) -> None:
         options = self.options
         await asyncio.sleep(options.delay)
-        if random.random() < options.error_rate:
+        model = asked["model"]
+        if random.random() < options.error_rate or model == options.adapter_errors:
             await send(writer, 500, error("a fault that was asked for"))
             return
+        says = f"{options.say} ({model})" if model in self.adapters else options.say
         usage = {
             "prompt_tokens": 5,
             "completion_tokens": options.tokens,
@@ -97,7 +117,7 @@ class Engine:
         if not asked.get("stream"):
             choice = {
                 "index": 0,
-                "message": {"role": "assistant", "content": options.say},
+                "message": {"role": "assistant", "content": says},
                 "finish_reason": "stop",
             }
             answer = {**common, "object": "chat.completion", "choices": [choice], "usage": usage}
@@ -108,7 +128,7 @@ class Engine:
             b"HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\ntransfer-encoding: chunked\r\n\r\n"
         )
         for at in range(options.tokens):
-            text = options.say if at == 0 else "."
+            text = says if at == 0 else "."
             choice = {"index": 0, "delta": {"content": text}, "finish_reason": None}
             event(writer, {**common, "object": "chat.completion.chunk", "choices": [choice]})
             await writer.drain()
@@ -169,7 +189,8 @@ def options_of(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--tokens", type=int, default=8)
     for name, default in (("token-seconds", 0.02), ("delay", 0.0), ("error-rate", 0.0), ("start", 0.0)):
         parser.add_argument(f"--{name}", type=float, default=default)
-    parser.add_argument("--fail", default="")
+    for name in ("fail", "refuse", "adapter-errors"):
+        parser.add_argument(f"--{name}", default="")
     return parser.parse_known_args([each for each in arguments if each not in ("engine", "--")])[0]
 
 

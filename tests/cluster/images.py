@@ -29,9 +29,10 @@ CODE = ("Dockerfile", "pyproject.toml", "README.md", "LICENSE", "service", "oper
 TARGETS = {
     "gateway": (*CODE, "locks/dev.txt", "locks/gateway.txt"),
     "engine-cpu": (*CODE, "locks/dev.txt", "locks/engine-cpu.txt"),
+    "training": (*CODE, "locks/dev.txt", "locks/training.txt"),
 }
 """The project's own images, and the files that go into each."""
-FAKE_ENGINE = "fake-engine"
+FAKE_ENGINE, FAKE_TRAINING = "fake-engine", "fake-training"
 STORES = "stores"
 
 
@@ -86,17 +87,36 @@ def fake_engine() -> Image:
     )
 
 
+def fake_training() -> Image:
+    """Stages of a FineTune without a model, with faults on demand."""
+    name, file = f"localhost/slipway-fake-training:{TAG}", HERE / "fake_training.py"
+    packages = "/usr/lib/python3/dist-packages/slipway/training"
+    text = (
+        f"FROM {base().name}\nCOPY {file.name} {packages}/__main__.py\n"
+        f"COPY {file.name} {packages}/registry/__main__.py\n"
+        "RUN ln -s python3 /usr/bin/python\nUSER 10001:10001\n"
+    )
+    return Image(
+        name,
+        _key(base().key + text, "tests/cluster/fake_training.py"),
+        lambda: _containerfile(name, text, HERE),
+    )
+
+
 def project(target: str) -> Image:
     """A target of the project's Dockerfile, as this checkout has it."""
     name = f"localhost/slipway-{target}:{TAG}"
-    build = _engine if target.startswith("engine-") else _dockerfile
+    build = _large if target in ("engine-cpu", "training") else _dockerfile
     return Image(name, _key(base().key, *TARGETS[target]), lambda: build(target, name))
 
 
 def named(target: str) -> Image:
-    """The image of a target: `fake-engine`, `stores`, or one of the Dockerfile's."""
-    own = {FAKE_ENGINE: fake_engine, STORES: stores}
-    return own[target]() if target in own else project(target)
+    """The image of a target: `fake-engine`, `fake-training`, `stores`, or one of the Dockerfile's."""
+    return OWN[target]() if target in OWN else project(target)
+
+
+OWN = {FAKE_ENGINE: fake_engine, FAKE_TRAINING: fake_training, STORES: stores}
+"""Images of the tests' own."""
 
 
 def ensure(image: Image, say: Callable[[str], None]) -> None:
@@ -224,8 +244,8 @@ def _debian(name: str, packages: str) -> None:
         _containerfile(name, 'FROM scratch\nADD root.tar /\nCMD ["python3"]\n', context)
 
 
-def _engine(target: str, name: str) -> None:
-    """Build an engine; where only the code has changed, on top of the last whole one.
+def _large(target: str, name: str) -> None:
+    """Build an engine or a training; where only the code has changed, on top of the last whole one.
 
     To see whether a layer of packages is still right, buildah reads all 6 GB of it, which takes a minute.
     """
