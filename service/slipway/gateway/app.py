@@ -17,6 +17,7 @@ from slipway.gateway.apis import audit as audit_api
 from slipway.gateway.apis import batches as batches_api
 from slipway.gateway.apis import feedback as feedback_api
 from slipway.gateway.apis import files as files_api
+from slipway.gateway.apis import fine_tuning as fine_tuning_api
 from slipway.gateway.apis import keys as keys_api
 from slipway.gateway.apis import limits as limits_api
 from slipway.gateway.apis import make_caller
@@ -30,6 +31,10 @@ from slipway.gateway.batches.asking import Asking
 from slipway.gateway.batches.runner import BatchRunner
 from slipway.gateway.catalog import Catalog, Source
 from slipway.gateway.files.store import Files
+from slipway.gateway.finetuning.folders import FolderFineTunes
+from slipway.gateway.finetuning.places import FineTunes
+from slipway.gateway.finetuning.runner import FineTuningRunner
+from slipway.gateway.finetuning.signing import Signing
 from slipway.gateway.frontdoor import ASGIApp, FrontDoor
 from slipway.gateway.identity.audit import Audit
 from slipway.gateway.identity.identities import Identities
@@ -198,6 +203,22 @@ def make_gateway(
         longest=settings.max_body,
     )
     gateway.background += [kept.run, audit.run, batches.run]
+    signing = Signing(lambda: engine_key.value)
+    places = _fine_tunes(settings, signing)
+    tuning = None
+    if places is not None:
+        tuning = FineTuningRunner(
+            database=database,
+            files=files,
+            places=places,
+            snapshot=lambda: catalog.snapshot,
+            log=log,
+            now_us=_now_us,
+            gateway=gateway.name,
+            longest=settings.max_body,
+            poll=4 * settings.poll_interval,
+        )
+        gateway.background.append(tuning.run)
     responses = Responses(serving, database, gateway.name, settings.responses_keep, time.time)
     gateway.background.append(responses.run)
     messages = Messages(serving)
@@ -215,6 +236,9 @@ def make_gateway(
         routers=(
             files_api.router(caller, files),
             batches_api.router(caller, database, _now_us, batches.kick),
+            fine_tuning_api.router(
+                caller, catalog, audit, tuning, signing, _now_us, settings.fine_tuning_jobs
+            ),
             responses_api.router(caller, database, responses),
             usage_api.router(caller, database, _now_us),
             organization_usage_api.router(caller, database, _now_us),
@@ -261,6 +285,19 @@ def _source(settings: GatewaySettings, log: JSONLog) -> Source:
         settings.kubernetes_namespace,
         lambda where, problem: log.write("warning", "object", f"{where}: {problem}", object=where),
         lambda level, sentence: log.write(level, "kubernetes", sentence),
+    )
+
+
+def _fine_tunes(settings: GatewaySettings, signing: Signing) -> FineTunes | None:
+    if settings.source == "folder":
+        return FolderFineTunes(settings.state)
+    if not settings.fine_tuning_namespace or not settings.fine_tuning_address:
+        return None
+    from slipway.gateway.finetuning.clusters import ClusterFineTunes
+    from slipway.kube.config import load
+
+    return ClusterFineTunes(
+        load(os.environ), settings.fine_tuning_namespace, settings.fine_tuning_address, signing
     )
 
 

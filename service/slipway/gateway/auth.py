@@ -12,6 +12,7 @@ from types import MappingProxyType
 from typing import Any, Literal
 
 from slipway.gateway.errors import APIError, invalid_api_key
+from slipway.gateway.finetuning.names import owner_part, tuned
 from slipway.objects import APIKey, APIKeySpec, Limits, ModelLimits, Priority, Role
 
 LONGEST_KEY = 512
@@ -110,8 +111,16 @@ class Key:
         """Whether the key may call `model`, a name from the catalogue (so the memory of this is bounded)."""
         known = self._allowed.get(model)
         if known is None:
-            known = self._allowed[model] = self._pattern.match(model) is not None
+            known = self._allowed[model] = self._may_call(model)
         return known
+
+    def _may_call(self, model: str) -> bool:
+        """What was fine-tuned is its owner's: as its base model, and not for other owners' keys."""
+        named = self._pattern.match(model) is not None
+        made = tuned(model)
+        if made is None or self.role == "admin":
+            return named
+        return made.owner == owner_part(self.owner) and (named or self._pattern.match(made.base) is not None)
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,6 +19,7 @@ from slipway.gateway.apis.batches import BatchRequest
 from slipway.gateway.apis.feedback import FeedbackRequest
 from slipway.gateway.apis.files import PURPOSES
 from slipway.gateway.apis.keys import Rotation
+from slipway.gateway.finetuning.requests import FineTuningJobRequest
 from slipway.gateway.openapi_parts import (
     ERRORS,
     ID,
@@ -51,7 +52,7 @@ _BODY = (408, 413)
 
 def _bodies() -> tuple[dict[str, Schema], dict[str, Schema]]:
     """Schemas of the bodies of requests, and what those refer to."""
-    models = (APIKeySpec, OwnerSpec, Rotation, BatchRequest, FeedbackRequest)
+    models = (APIKeySpec, OwnerSpec, Rotation, BatchRequest, FeedbackRequest, FineTuningJobRequest)
     _, found = models_json_schema(
         [(model, "validation") for model in models], ref_template="#/components/schemas/{model}"
     )
@@ -135,6 +136,7 @@ _COSTS = records.buckets(
 )
 _DELETED_FILE = record({"id": STRING, "object": {"const": "file"}, "deleted": {"const": True}})
 _RESPONSE = ref("Response")
+_JOB = ref("FineTuningJob")
 _OPERATIONS = {
     "POST /v1/files": _Operation("Upload a file", ref("File"), _BODY, "multipart/form-data"),
     "GET /v1/files": _Operation("List the owner's files", listed(ref("File")), (404,)),
@@ -150,6 +152,27 @@ _OPERATIONS = {
     "GET /v1/batches": _Operation("List the owner's batches", listed(ref("Batch")), (404,)),
     "GET /v1/batches/{batch}": _Operation("Show a batch", ref("Batch"), (404,)),
     "POST /v1/batches/{batch}/cancel": _Operation("End a batch", ref("Batch"), (404,)),
+    "POST /v1/fine_tuning/jobs": _Operation(
+        "Fine-tune a model", _JOB, (404, 429, *_BODY), "FineTuningJobRequest"
+    ),
+    "GET /v1/fine_tuning/jobs": _Operation("List the owner's fine-tuning jobs", listed(_JOB), (404,)),
+    "GET /v1/fine_tuning/jobs/{job}": _Operation("Show a fine-tuning job", _JOB, (404,)),
+    "POST /v1/fine_tuning/jobs/{job}/cancel": _Operation("End a fine-tuning job", _JOB, (404,)),
+    "POST /v1/fine_tuning/jobs/{job}/pause": _Operation("Stop a job at its next checkpoint", _JOB, (404,)),
+    "POST /v1/fine_tuning/jobs/{job}/resume": _Operation("Go on with a paused job", _JOB, (404,)),
+    "GET /v1/fine_tuning/jobs/{job}/events": _Operation(
+        "What happened in a job, newest first", listed(records.FINE_TUNING_EVENT), (404,)
+    ),
+    "GET /v1/fine_tuning/jobs/{job}/checkpoints": _Operation(
+        "The steps at which a job was judged, newest first", listed(records.FINE_TUNING_CHECKPOINT), (404,)
+    ),
+    "GET /v1/fine_tuning/jobs/{job}/examples/{part}.jsonl": _Operation(
+        "Read a job's examples at a signed address, for training Jobs",
+        {},
+        (404, 503),
+        open=True,
+        others={"application/jsonl": {"schema": {"type": "string"}}},
+    ),
     "GET /v1/responses/{response}": _Operation(
         "Show or follow a response", _RESPONSE, (404,), others=conversations.STREAMS["/v1/responses"]
     ),

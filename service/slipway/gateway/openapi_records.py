@@ -84,6 +84,53 @@ _BATCH = record(
         "progress": record(_integers("done", "total"), eta_seconds=nullable(INTEGER)),
     }
 )
+_AMOUNTS = record(
+    {"n_epochs": INTEGER, "batch_size": INTEGER, "learning_rate_multiplier": NUMBER},
+)
+_METHOD = record({"hyperparameters": _AMOUNTS})
+_PREFERENCE = record({"hyperparameters": record(_AMOUNTS["properties"], beta=NUMBER)})
+_FINE_TUNING_JOB = record(
+    {
+        **_strings("id", "model", "organization_id", "training_file"),
+        "object": {"const": "fine_tuning.job"},
+        "status": {
+            "enum": ["validating_files", "queued", "running", "paused", "succeeded", "failed", "cancelled"]
+        },
+        "validation_file": nullable(STRING),
+        "fine_tuned_model": nullable(STRING),
+        "created_at": _TIME,
+        "finished_at": nullable(_TIME),
+        "estimated_finish": nullable(_TIME),
+        "result_files": _array(STRING),
+        "trained_tokens": nullable(INTEGER),
+        "integrations": _array(STRING),
+        "seed": INTEGER,
+        "hyperparameters": _AMOUNTS,
+        "method": {
+            "anyOf": [
+                record({"type": {"const": "supervised"}, "supervised": _METHOD}),
+                record({"type": {"const": "dpo"}, "dpo": _PREFERENCE}),
+            ]
+        },
+        "error": nullable(record(_strings("code", "message"), param=nullable(STRING))),
+        "metadata": nullable({"type": "object", "additionalProperties": STRING}),
+    }
+)
+FINE_TUNING_EVENT = record(
+    _strings("id", "message"),
+    object={"const": "fine_tuning.job.event"},
+    created_at=_TIME,
+    level={"enum": ["info", "warn", "error"]},
+    data={"type": "object"},
+    type={"enum": ["message", "metrics"]},
+)
+FINE_TUNING_CHECKPOINT = record(
+    _strings("id", "fine_tuning_job_id", "fine_tuned_model_checkpoint"),
+    object={"const": "fine_tuning.job.checkpoint"},
+    created_at=_TIME,
+    step_number=INTEGER,
+    metrics={"type": "object", "additionalProperties": NUMBER},
+)
 _MAY: dict[str, Schema] = {
     "role": {"enum": ["admin", "member"]},
     "models": _array(STRING),
@@ -224,6 +271,7 @@ USED = record(_USED, earlier=_array(record(_USED)))
 COMPONENTS = {
     "File": _FILE,
     "Batch": _BATCH,
+    "FineTuningJob": _FINE_TUNING_JOB,
     "Key": _KEY,
     "Owner": _OWNER,
     "AuditEntry": _AUDIT_ENTRY,

@@ -73,6 +73,16 @@ class GatewaySettings(BaseSettings):
     batch_parallel: int = Field(default=16, ge=1)
     """Requests of one batch under way at the same time; they are served at low priority."""
 
+    # --- fine-tuning ---
+    fine_tuning_jobs: int = Field(default=2, ge=0)
+    """Fine-tuning jobs of one owner that have not ended; 0: none may be made."""
+    fine_tuning_namespace: str = ""
+    """On a cluster: the namespace whose models can be fine-tuned through the API, and in which the gateways
+    may make FineTunes; empty: fine-tuning is not offered there."""
+    fine_tuning_address: str = ""
+    """On a cluster: the gateways' address as training Jobs reach it, such as
+    `http://slipway-gateway.slipway:8000`; they read the examples there."""
+
     # --- who ---
     oidc_issuer: str = ""
     """OpenID Connect provider whose tokens are taken beside keys, `https://…`; empty: keys alone."""

@@ -1,5 +1,6 @@
 """Things that requests name, made when they are first named: files, batches, keys, owners, …"""
 
+import json
 from collections.abc import Callable
 from itertools import count
 from typing import Any
@@ -23,6 +24,7 @@ class Made:
         self._making: dict[str, Callable[[], str]] = {
             "/v1/files/{file}": self._file,
             "/v1/batches/{batch}": self._batch,
+            "/v1/fine_tuning/jobs/{job}": self._job,
             "/v1/responses/{response}": self._response,
             "/v1/requests/{request_id}": self._request,
             "/v1/keys/{name}": lambda: self._named("POST /v1/keys"),
@@ -35,8 +37,8 @@ class Made:
         for kind in self._making:
             if case.path.startswith(kind):
                 name = kind.partition("{")[2].rstrip("}")
-                case.path_parameters = {name: self._one(kind)}
-                if case.method == "DELETE":
+                case.path_parameters = {**(case.path_parameters or {}), name: self._one(kind)}
+                if case.method == "DELETE" or case.path.endswith("/cancel"):
                     del self._there[kind]
 
     def name_in_body(self, body: Any) -> None:
@@ -49,6 +51,9 @@ class Made:
         ):
             if isinstance(body.get(field), str):
                 body[field] = self._one(kind)
+        for field in ("training_file", "validation_file"):
+            if isinstance(body.get(field), str):
+                body[field] = self._examples()
 
     def _one(self, kind: str) -> str:
         if kind not in self._there:
@@ -59,6 +64,16 @@ class Made:
         return self._id(
             "POST /v1/files", {"file": b"{}", "purpose": "batch"}, media_type="multipart/form-data"
         )
+
+    def _examples(self) -> str:
+        turns = [{"role": "user", "content": "q"}, {"role": "assistant", "content": "a"}]
+        lines = b"".join(json.dumps({"messages": turns}).encode() + b"\n" for _ in range(10))
+        return self._id(
+            "POST /v1/files", {"file": lines, "purpose": "fine-tune"}, media_type="multipart/form-data"
+        )
+
+    def _job(self) -> str:
+        return self._id("POST /v1/fine_tuning/jobs", {"model": "m", "training_file": self._examples()})
 
     def _batch(self) -> str:
         return self._id(

@@ -78,6 +78,11 @@ TAKING = (
     "GET /v1/files",
     "POST /v1/batches",
     "GET /v1/batches",
+    "POST /v1/fine_tuning/jobs",
+    "GET /v1/fine_tuning/jobs",
+    "GET /v1/fine_tuning/jobs/{job}/events",
+    "GET /v1/fine_tuning/jobs/{job}/checkpoints",
+    "GET /v1/fine_tuning/jobs/{job}/examples/{part}.jsonl",
     "GET /v1/usage",
     "GET /v1/usage/receipt",
     "GET /v1/organization/usage/completions",
@@ -105,6 +110,10 @@ BARE = (
     "GET /v1/files/{file}/content",
     "GET /v1/batches/{batch}",
     "POST /v1/batches/{batch}/cancel",
+    "GET /v1/fine_tuning/jobs/{job}",
+    "POST /v1/fine_tuning/jobs/{job}/cancel",
+    "POST /v1/fine_tuning/jobs/{job}/pause",
+    "POST /v1/fine_tuning/jobs/{job}/resume",
     "GET /v1/requests/{request_id}",
     "GET /v1/me",
     "GET /v1/sign-in",
@@ -120,7 +129,9 @@ BARE = (
     "GET /metrics",
 )
 OPERATIONS = TAKING + BARE
-OPEN = ("GET /v1/sign-in", "GET /livez", "GET /readyz", "GET /metrics")
+SIGNED = ("GET /v1/fine_tuning/jobs/{job}/examples/{part}.jsonl",)
+"""Whose addresses nobody guesses."""
+OPEN = ("GET /v1/sign-in", "GET /livez", "GET /readyz", "GET /metrics", *SIGNED)
 _MODELS = {"embeddings": "e", "score": "e", "rerank": "e", "classify": "c"}
 CASES = [(label, GenerationMode.POSITIVE) for label in OPERATIONS] + [
     (label, GenerationMode.NEGATIVE) for label in TAKING
@@ -158,7 +169,7 @@ def test_answers_are_as_documented(api: BaseSchema, label: str, mode: Generation
         case.validate_response(response, checks=CHECKS)
 
     run()
-    if mode is GenerationMode.POSITIVE:
+    if mode is GenerationMode.POSITIVE and label not in SIGNED:
         assert statuses & {200, 201}, statuses
 
 

@@ -5,13 +5,15 @@ from typing import Annotated, Any, Literal
 
 from fastapi import APIRouter, Query, Request
 from fastapi.responses import JSONResponse, StreamingResponse
+from sqlalchemy import Connection
 from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from slipway.gateway.apis import Caller, page
-from slipway.gateway.batches.tables import reads_file
+from slipway.gateway.batches import tables as batches
 from slipway.gateway.errors import body_too_large, invalid_request
 from slipway.gateway.files.store import PIECE, Files, Upload, listed, not_found, remove
+from slipway.gateway.finetuning import tables as finetuning
 
 PURPOSES = ("batch", "fine-tune", "evals", "user_data")
 _ENVELOPE = 65_536
@@ -75,16 +77,19 @@ def router(caller: Caller, files: Files) -> APIRouter:
     async def delete(file: str, request: Request) -> JSONResponse:
         key = await caller(request)
         await files.find(file, key.owner)
-        reader = await files.database.run(lambda connection: reads_file(connection, file))
+        reader = await files.database.run(lambda connection: _reader(connection, file))
         if reader is not None:
-            raise invalid_request(
-                f"The batch `{reader}` reads this file; cancel it first.", code="file_in_use"
-            )
+            raise invalid_request(f"`{reader}` reads this file; cancel it first.", code="file_in_use")
         if not await files.database.run(lambda connection: remove(connection, file)):
             raise not_found(file)
         return JSONResponse({"id": file, "object": "file", "deleted": True})
 
     return routes
+
+
+def _reader(connection: Connection, file: str) -> str | None:
+    """A batch or a fine-tuning job that is not done with a file yet."""
+    return batches.reads_file(connection, file) or finetuning.reads_file(connection, file)
 
 
 async def _form(request: Request, largest: int) -> FormData:
