@@ -39,7 +39,7 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BaseSchema]:
     state.key()
     state.key("boss", ADMIN, role="admin")
     state.endpoints(**{name: [upstream.address] for name in "mec"})
-    process = Process(Path(state.folder))
+    process = Process(Path(state.folder), fine_tuning_jobs=1000)
     url = f"http://127.0.0.1:{process.port()}"
     # A made-up key beside the real one is refused before anything else is looked at.
     config = SchemathesisConfig.from_dict({"generation": {"with-security-parameters": False}})

@@ -157,7 +157,7 @@ def cancel(connection: Connection, job: str, owner: str, now_us: int) -> Job:
 
 
 def pause(connection: Connection, job: str, owner: str) -> Job:
-    """Stop a job at its next checkpoint. Raises APIError 400 for one that is not under way."""
+    """Stop a job at its next checkpoint. Raises APIError 400 for one that has ended, or is being checked."""
     row = row_of(connection, job, owner)
     if row.status not in ("queued", "running", "paused"):
         raise _wrong_state(row, "paused", f"it is `{row.status}`")
@@ -165,10 +165,12 @@ def pause(connection: Connection, job: str, owner: str) -> Job:
 
 
 def resume(connection: Connection, job: str, owner: str) -> Job:
-    """Go on with a job that is paused. Raises APIError 400 for another."""
+    """Go on with a job; one that is not paused stays as it is. Raises APIError 400 for one that has ended."""
     row = row_of(connection, job, owner)
+    if row.status not in ACTIVE:
+        raise _wrong_state(row, "resumed", "it has ended")
     if row.status != "paused":
-        raise _wrong_state(row, "resumed", f"it is `{row.status}`")
+        return row
     return _change(connection, job, status="queued", wanted="run")
 
 
