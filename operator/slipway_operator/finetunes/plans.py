@@ -162,7 +162,7 @@ class _Turn:
 
     def failed(self, record: Record, end: End) -> Record:
         """A stage that nothing but somebody's hand can help."""
-        message = f"{record.name} has failed: {end.message}."
+        message = f"{end.message[:1].upper()}{end.message[1:]}."
         return replace(
             record,
             state="Failed",

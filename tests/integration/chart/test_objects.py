@@ -13,6 +13,7 @@ from slipway.kube.kinds import (
     API_KEY,
     ENDPOINT_SLICE,
     EVENT,
+    FINE_TUNE,
     LEASE,
     LLM_SERVICE,
     MODEL_ROUTE,
@@ -226,7 +227,7 @@ def test_the_operator_may_do_what_it_does_and_nothing_else(helm: Helm, namespace
     rendered = helm.render("--set", f"watchNamespace={namespace}")
     wanted = right(EVENT, {"create"}) | right(LEASE, {"create", "get", "update"})
     wanted |= right(POD, READ) | right(ENDPOINT_SLICE, READ)
-    for kind in (API_KEY, LLM_SERVICE):
+    for kind in (API_KEY, FINE_TUNE, LLM_SERVICE):
         wanted |= (
             right(kind, READ) | right(kind, {"patch"}, "/status") | right(kind, {"update"}, "/finalizers")
         )
