@@ -12,6 +12,7 @@ from pydantic import TypeAdapter
 
 from slipway.objects import LLMService
 from slipway.objects.annotations import ROLLOUT_COMMAND
+from slipway.objects.engines import takes_adapters
 from slipway.objects.rollouts import Step
 from slipway_operator import rollouts
 from slipway_operator.rollouts import Broken, Counts, Event, RevisionObserved, RolloutPolicy, RolloutState
@@ -141,13 +142,6 @@ def advance(
             if each["state"] != "RolledBack" or step.replicas.get(each["engineName"], 0) > 0
         }
     return Result(adapters, kept, tuple(events), min(waits, default=None), wanted, under_way)
-
-
-def takes_adapters(service: LLMService) -> bool:
-    """Whether its engines have room for adapters."""
-    spec = service.spec
-    given = {arg.split("=", 1)[0].replace("_", "-") for arg in spec.engine.args}
-    return spec.engine.runtime == "vllm" and (bool(spec.adapters) or "--enable-lora" in given)
 
 
 def _policy(service: LLMService, steps: Sequence[Mapping[str, Any]]) -> RolloutPolicy:

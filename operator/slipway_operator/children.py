@@ -1,6 +1,7 @@
 """Manifests of everything that an LLMService has beside its pods' templates. Pure."""
 
-from collections.abc import Mapping
+import json
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from slipway.kube.kinds import LEADER_WORKER_SET, POD_MONITOR
@@ -57,6 +58,22 @@ def shared_children(
     if POD_MONITOR.plural in optional:
         made.append(_monitor(name, settings, parent))
     return made
+
+
+def adapters_map(
+    service: LLMService, adapters: Iterable[Mapping[str, Any]], parent: Mapping[str, Any]
+) -> Manifest:
+    """The list of the adapters that FineTunes have brought, for engines that begin anew.
+
+    Of those that running engines have taken alone: one that is refused would keep an engine from starting.
+    """
+    taken = {
+        each["engineName"]: each["source"]
+        for each in adapters
+        if each["state"] == "Ready" and each.get("weight", 0) > 0
+    }
+    made = _made("v1", "ConfigMap", f"{service.metadata.name}-adapters", parent)
+    return made | {"data": {"adapters.json": json.dumps(taken, sort_keys=True)}}
 
 
 def fetch_job(service: LLMService, settings: OperatorSettings, parent: Mapping[str, Any]) -> Manifest | None:

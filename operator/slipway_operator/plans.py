@@ -19,8 +19,9 @@ from slipway.kube.kinds import (
 )
 from slipway.objects import LLMService
 from slipway.objects.annotations import ROLLOUT_COMMAND
+from slipway.objects.engines import takes_adapters
 from slipway_operator import adapters, autoscaling, names, rollouts
-from slipway_operator.children import fetch_job, revision_children, shared_children
+from slipway_operator.children import adapters_map, fetch_job, revision_children, shared_children
 from slipway_operator.histories import Histories
 from slipway_operator.pod_states import Pods, Trouble, job_state, read_pods, trouble_of
 from slipway_operator.rollouts import Event, RolloutState, Step
@@ -128,6 +129,8 @@ def plan(
     )
     written, events = write_status(story)
     brought = _adapters(service, status, observed, now)
+    if takes_adapters(service):
+        apply.append(adapters_map(service, brought.adapters, parent))
     written |= {
         name: value
         for name, value in (("adapters", brought.adapters), ("adapterRollouts", brought.rollouts))

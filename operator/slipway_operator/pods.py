@@ -4,7 +4,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from slipway.objects import LLMService
-from slipway.objects.engines import engine_args
+from slipway.objects.engines import engine_args, takes_adapters
 from slipway_operator import names
 from slipway_operator.merging import merge
 from slipway_operator.settings import OperatorSettings
@@ -14,6 +14,8 @@ PORT = 8001
 CONTAINER = "engine"
 HOME = "/var/lib/slipway"
 CACHE = f"{HOME}/cache/slipway"
+BROUGHT = "/etc/slipway/adapters"
+"""Where the list of the adapters that FineTunes have brought is mounted."""
 CLAIMED = "/mnt/model"
 """Where the claim of a `pvc://` source is mounted."""
 USER = 10001
@@ -43,7 +45,7 @@ def pod_template(
     name = service.metadata.name
     container = {
         **_container(service, settings, nodes),
-        "args": ["engine", "--host", "0.0.0.0", "--port", str(PORT), *_arguments(service)],  # noqa: S104
+        "args": ["engine", *_listening(), *_brought(service), *_arguments(service)],
         "ports": [{"name": "http", "containerPort": PORT, "protocol": "TCP"}],
         "startupProbe": _probe(period=2, failures=900),
         "readinessProbe": _probe(period=2, failures=2),
@@ -59,6 +61,11 @@ def pod_template(
             "terminationGracePeriodSeconds": END_DELAY + DRAIN,
         },
     }
+    if takes_adapters(service):
+        mount = {"name": "adapters", "mountPath": BROUGHT, "readOnly": True}
+        container["volumeMounts"] = [*container["volumeMounts"], mount]
+        volume = {"name": "adapters", "configMap": {"name": f"{name}-adapters", "optional": True}}
+        template["spec"]["volumes"] = [*template["spec"]["volumes"], volume]
     if engine.pod_template:
         template = merge(template, engine.pod_template)
     # What ties pods to their revision is nobody's to change.
@@ -90,6 +97,15 @@ def fetch_template(service: LLMService, settings: OperatorSettings) -> dict[str,
         if field in ("nodeSelector", "tolerations", "affinity", "imagePullSecrets", "runtimeClassName")
     }
     return {**template, "spec": merge(template["spec"], placing)}
+
+
+def _listening() -> list[str]:
+    return ["--host", "0.0.0.0", "--port", str(PORT)]  # noqa: S104 - a pod is reached from outside
+
+
+def _brought(service: LLMService) -> list[str]:
+    """Engines that begin anew load what FineTunes have brought before they take requests."""
+    return ["--adapters-file", f"{BROUGHT}/adapters.json"] if takes_adapters(service) else []
 
 
 def _arguments(service: LLMService) -> list[str]:

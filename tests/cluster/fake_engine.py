@@ -22,6 +22,7 @@ import random
 import signal
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 DRAIN = 30.0
@@ -29,6 +30,14 @@ DRAIN = 30.0
 
 def log(event: str, message: str, **fields: Any) -> None:
     print(json.dumps({"event": event, "message": message, **fields}), file=sys.stderr, flush=True)
+
+
+def brought(file: str) -> dict[str, str]:
+    """The adapters that it begins with."""
+    try:
+        return dict(json.loads(Path(file).read_text()))
+    except OSError:
+        return {}
 
 
 class Engine:
@@ -42,7 +51,7 @@ class Engine:
         self.idle = asyncio.Event()
         self.idle.set()
         self.draining = False
-        self.adapters: dict[str, str] = {}
+        self.adapters: dict[str, str] = brought(options.adapters_file)
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Answer the requests of one connection."""
@@ -81,6 +90,8 @@ class Engine:
         elif method == "POST" and path == "/v1/unload_lora_adapter":
             known = self.adapters.pop(json.loads(body)["lora_name"], None)
             await send(writer, 200 if known else 404, {})
+        elif "." in (name := json.loads(body or b"{}").get("model", "")) and name not in self.adapters:
+            await send(writer, 404, error(f"The model `{name}` does not exist."))
         elif method != "POST" or path != "/v1/chat/completions":
             await send(writer, 404, error("This engine serves no such route."))
         else:
@@ -189,7 +200,7 @@ def options_of(arguments: list[str]) -> argparse.Namespace:
     parser.add_argument("--tokens", type=int, default=8)
     for name, default in (("token-seconds", 0.02), ("delay", 0.0), ("error-rate", 0.0), ("start", 0.0)):
         parser.add_argument(f"--{name}", type=float, default=default)
-    for name in ("fail", "refuse", "adapter-errors"):
+    for name in ("fail", "refuse", "adapter-errors", "adapters-file"):
         parser.add_argument(f"--{name}", default="")
     return parser.parse_known_args([each for each in arguments if each not in ("engine", "--")])[0]
 

@@ -1,6 +1,8 @@
 """`slipway engine`."""
 
+import json
 import sys
+from pathlib import Path
 from typing import Any
 
 import click
@@ -37,6 +39,11 @@ import click
 @click.option(
     "--adapter", "adapters", multiple=True, metavar="NAME=SOURCE", help="A LoRA adapter to serve too."
 )
+@click.option(
+    "--adapters-file",
+    type=click.Path(path_type=Path),
+    help="JSON file with more of them, {NAME: SOURCE}; what is missing, or cannot be fetched, is left out.",
+)
 @click.option("--host", default="127.0.0.1", help="Address to listen on.")
 @click.option("--port", type=click.IntRange(1, 65535), default=8001, help="Port to listen on.")
 @click.option(
@@ -46,7 +53,7 @@ import click
     "--fetch-only", is_flag=True, help="Bring the model into the cache and end, without serving it."
 )
 @click.argument("args", nargs=-1, metavar="[-- FLAGS...]")
-def command(adapters: tuple[str, ...], fetch_only: bool, **options: Any) -> None:
+def command(adapters: tuple[str, ...], adapters_file: Path | None, fetch_only: bool, **options: Any) -> None:
     """Run one engine: fetch a model and serve it with vLLM or with Transformers.
 
     Flags after `--` go to the runtime: to vLLM's server as they are, to Transformers those of docs/engine.md.
@@ -64,7 +71,7 @@ def command(adapters: tuple[str, ...], fetch_only: bool, **options: Any) -> None
 
     from slipway.engine.options import EngineOptions
 
-    asked = EngineOptions(adapters=named, **options)
+    asked = EngineOptions(adapters=named, brought=_brought(adapters_file), **options)
     if fetch_only:
         from slipway.engine.starting import fetch_model as run
     elif asked.runtime == "transformers":
@@ -73,3 +80,13 @@ def command(adapters: tuple[str, ...], fetch_only: bool, **options: Any) -> None
         from slipway.engine.server import run
 
     sys.exit(run(asked))
+
+
+def _brought(file: Path | None) -> dict[str, str]:
+    """What the file lists; nothing where there is none, or only half of one."""
+    try:
+        return (
+            {str(name): str(source) for name, source in json.loads(file.read_text()).items()} if file else {}
+        )
+    except (OSError, ValueError, AttributeError):
+        return {}

@@ -43,6 +43,8 @@ class EngineOptions:
     pipeline_parallel: int = 1
     adapters: Mapping[str, str] = field(default_factory=dict)
     """LoRA adapters: served name -> source."""
+    brought: Mapping[str, str] = field(default_factory=dict)
+    """The same, of which one that cannot be fetched is left out: whoever brought it will load it later."""
     host: str = "127.0.0.1"
     port: int = 8001
     drain_timeout: int = 30

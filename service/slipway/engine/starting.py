@@ -11,6 +11,7 @@ from slipway.engine import reports
 from slipway.engine.failures import explain
 from slipway.engine.options import EngineOptions
 from slipway.sources import fetch
+from slipway.sources.errors import SourceError
 from slipway.sources.progress import Progress
 
 
@@ -46,6 +47,7 @@ class Fetch:
     def __init__(self, options: EngineOptions) -> None:
         """Begin with the model of `options`, then its adapters."""
         self._sources = {"": options.source, **options.adapters}
+        self._brought = options.brought
         self._paths: dict[str, Path] = {}
         self._thread = threading.Thread(target=self._run, name="fetch", daemon=True)
         self._thread.start()
@@ -54,9 +56,17 @@ class Fetch:
         try:
             for name, source in self._sources.items():
                 self._paths[name] = fetch(source, progress=_report).path
+            for name, source in self._brought.items():
+                self._bring(name, source)
         except BaseException as error:
             with reports.WRITING:
                 os._exit(fail(error))
+
+    def _bring(self, name: str, source: str) -> None:
+        try:
+            self._paths[name] = fetch(source, progress=_report).path
+        except SourceError as error:
+            reports.write("adapter_left_out", f"{name} is served later: {error}", adapter=name)
 
     def result(self) -> tuple[Path, dict[str, Path]]:
         """The folder of the model and those of the adapters by name."""

@@ -22,3 +22,10 @@ def engine_args(service: LLMService) -> list[str]:
     if engine.args:
         args += ["--", *engine.args]
     return args
+
+
+def takes_adapters(service: LLMService) -> bool:
+    """Whether its engines have room for adapters, also for ones that come while they run."""
+    spec = service.spec
+    given = {arg.split("=", 1)[0].replace("_", "-") for arg in spec.engine.args}
+    return spec.engine.runtime == "vllm" and (bool(spec.adapters) or "--enable-lora" in given)

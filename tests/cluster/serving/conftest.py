@@ -14,8 +14,8 @@ NAMESPACE = "slipway-system"
 
 
 @contextmanager
-def installed(kubectl: Kubectl, gateway: str, engines: dict[str, Any]) -> Iterator[Installation]:
-    """The chart's release with two gateways and two operators, and `engines` as its values say."""
+def installed(kubectl: Kubectl, gateway: str, engines: dict[str, Any], **more: Any) -> Iterator[Installation]:
+    """The chart's release with two gateways and two operators, and `engines` and `more` as its values say."""
     helm = Helm(program(), kubectl.kubeconfig)
     small = {"requests": {"cpu": "10m", "memory": "128Mi"}}
     values = {
@@ -23,6 +23,7 @@ def installed(kubectl: Kubectl, gateway: str, engines: dict[str, Any]) -> Iterat
         "operator": {"replicas": 2, "resources": small},
         "engines": engines,
         "database": {"ephemeral": True},
+        **more,
     }
     installation = Installation(kubectl, helm, NAMESPACE, values)
     kubectl("create", "namespace", NAMESPACE)
