@@ -21,6 +21,7 @@ COMMANDS = {
     "key": ("slipway.cli.key", "Create, list, rotate and delete API keys."),
     "usage": ("slipway.cli.usage", "Show what was used and what it cost; prove that the sums agree."),
     "explain": ("slipway.cli.explain", "Tell what is wrong with a service, or where a request's time went."),
+    "eval": ("slipway.cli.eval", "Evaluate a model in a folder or behind an address; gates decide."),
     "engine": ("slipway.cli.engine", "Run one engine: fetch a model and serve it with vLLM."),
     "gateway": ("slipway.cli.gateway", "Run the gateway: OpenAI-compatible API, auth, limits, console."),
     "completion": ("slipway.cli.completion", "Print the completion script of a shell."),

@@ -61,20 +61,40 @@ class Comparison:
         return self.difference if self.better == "higher" else -self.difference
 
 
-def resamples(rows: int, count: int = RESAMPLES, seed: int = 0) -> Iterator[Array]:
-    """How often each row is drawn in each resample of the bootstrap: arrays [some resamples, rows]."""
+def resamples(rows: int, count: int = RESAMPLES, seed: int = 0, width: int = 0) -> Iterator[Array]:
+    """How often each row is drawn in each resample of the bootstrap: arrays [some resamples, rows].
+
+    Args:
+        width: columns that each resample takes in memory, if more than the rows
+    """
     generator = np.random.default_rng(seed)
-    chunk = max(1, min(count, _TOGETHER // max(rows, 1)))
+    chunk = max(1, min(count, _TOGETHER // max(rows, width, 1)))
     shares = np.full(rows, 1 / rows)
     for begin in range(0, count, chunk):
         yield generator.multinomial(rows, shares, size=min(chunk, count - begin)).astype(float)
 
 
-def score(measure: Measure, count: int = RESAMPLES, seed: int = 0, level: float = LEVEL) -> Score:
-    """A measure's value with its percentile interval."""
-    drawn = np.concatenate([measure.values(weights) for weights in resamples(measure.count, count, seed)])
-    low, high = _ends(drawn, level)
-    return Score(measure.value, low, high, measure.count, measure.better)
+def score(
+    measure: Measure,
+    count: int = RESAMPLES,
+    seed: int = 0,
+    level: float = LEVEL,
+    members: Array | None = None,
+) -> Score:
+    """A measure's value with its percentile interval.
+
+    Args:
+        members: which rows it is about [rows], True or False; all if left out
+    """
+    at = np.arange(measure.count) if members is None else np.flatnonzero(members)
+    drawn = []
+    for weights in resamples(len(at), count, seed, measure.count):
+        spread = np.zeros((len(weights), measure.count))
+        spread[:, at] = weights
+        drawn.append(measure.values(spread))
+    low, high = _ends(np.concatenate(drawn), level)
+    value = measure.value if members is None else measure.over(members)
+    return Score(value, low, high, len(at), measure.better)
 
 
 def proportion(hits: int, count: int, better: Better = "lower") -> Score:

@@ -16,7 +16,8 @@ class Question:
     """One thing that a model is asked."""
 
     kind: Kind
-    """generate: an answer to `messages`; likelihood: of `continuation` after `messages`, or of the text alone
+    """generate: an answer to `messages` (a last turn of the assistant is gone on with), or where there are
+    none, how `text` goes on; likelihood: of `continuation` after `messages`, or of the text alone
     where there are none; classify: a label for `text`; tag: one tag for each of `tokens`."""
     messages: tuple[tuple[str, str], ...] = ()
     """Role and content of each turn."""
