@@ -12,6 +12,7 @@ from slipway.objects import FineTune
 from slipway.objects.finetunes import ASKED, Stage
 from slipway.training.errors import Stopped, TrainingError
 from slipway.training.runs import STAGES, Outcome, Progress, Run
+from slipway.training.tracking.recording import recording
 from slipway.training.workspaces import Workspace
 
 WORK: dict[Stage, str] = {
@@ -116,16 +117,19 @@ def run_stage(context: Context) -> Outcome:
         return before
     run.forget(stage)
     run.say(f"{stage} begins.")
-    began = context.clock()
-    try:
-        done: Done = import_module(WORK[stage]).work(context)
-    except TrainingError as error:
-        outcome = Outcome(stage=stage, state="Failed", reason=error.reason, message=str(error), inputs=digest)
-    else:
-        outcome = Outcome(
-            stage=stage, state="Succeeded", message=done.message, inputs=digest, result=done.result
-        )
-    outcome.seconds = context.clock() - began
-    run.end(outcome)
+    with recording(run, stage):
+        began = context.clock()
+        try:
+            done: Done = import_module(WORK[stage]).work(context)
+        except TrainingError as error:
+            outcome = Outcome(
+                stage=stage, state="Failed", reason=error.reason, message=str(error), inputs=digest
+            )
+        else:
+            outcome = Outcome(
+                stage=stage, state="Succeeded", message=done.message, inputs=digest, result=done.result
+            )
+        outcome.seconds = context.clock() - began
+        run.end(outcome)
     run.say(f"{stage}: {outcome.message}", "info" if outcome.state == "Succeeded" else "error")
     return outcome

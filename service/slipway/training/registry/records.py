@@ -201,6 +201,11 @@ class Record(Draft):
         return manifest_of(self.files)
 
     @property
+    def card(self) -> FileRecord | None:
+        """Its model card among its files."""
+        return next((file for file in self.files if file.path == "README.md"), None)
+
+    @property
     def size(self) -> int:
         """Bytes of its files."""
         return sum(file.size for file in self.files)

@@ -2,11 +2,10 @@
 
 NAME/stages.json    {"versions": {"v1": {"stage", "since", "note"}}, "removed": ["v2", …]}
 
-It is replaced as a whole, by who holds NAME/.lock: a promotion and the retirement of the version before it
-are one step.
+It is replaced as a whole, by who holds the registry's lock: a promotion and the retirement of the version
+before it are one step, and so are a look at what is in use and the removal of what is not.
 """
 
-import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
@@ -79,16 +78,12 @@ def read(folder: Path) -> Standings:
 
 @contextmanager
 def changing(folder: Path) -> Iterator[Standings]:
-    """Hold a name alone, change how its versions stand, and write that down unless something is raised."""
+    """Hold the registry alone, change how the versions in NAME's folder stand, and write that down.
+
+    Nothing is written if something is raised.
+    """
     folder.mkdir(parents=True, exist_ok=True)
-    with held(folder):
+    with locks.hold(folder.parent / ".lock", lambda _: None, None):
         standings = read(folder)
         yield standings
         write_atomically(folder / FILE, standings.model_dump_json(indent=1))
-
-
-@contextmanager
-def held(folder: Path) -> Iterator[None]:
-    """Keep other processes from changing a name."""
-    with locks.hold(folder / ".lock", lambda _: None, threading.Event()):
-        yield

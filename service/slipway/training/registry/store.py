@@ -4,8 +4,9 @@ REGISTRY/NAME/VERSION/record.json    what is known of it (`records`)
 REGISTRY/NAME/VERSION/README.md      its model card
 REGISTRY/NAME/VERSION/…              safetensors, configuration, tokenizer
 REGISTRY/NAME/stages.json            how its versions stand (`stages`)
+REGISTRY/.lock, REGISTRY/.scratch/   held while something changes; what is not finished
 
-A version is copied beside the registry, hashed as it is copied, checked, and renamed into its place. Renaming
+A version is copied, hashed as it is copied, checked, and renamed into its place. Renaming
 onto a folder with files fails, so that of two processes that claim one number one takes the next.
 """
 
@@ -13,8 +14,10 @@ import errno
 import hashlib
 import os
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from slipway.sources.cache import flush
 from slipway.training.errors import RegistryError
@@ -29,13 +32,17 @@ from slipway.training.registry.records import (
     manifest_of,
     number,
     read_record,
+    split_reference,
 )
-from slipway.training.registry.stages import Standing
+from slipway.training.registry.stages import Standing, Standings
 from slipway.training.workspaces import Workspace
 
 _CHUNK = 1 << 20
 _LARGEST_RECORD = 64 << 20
 _ATTEMPTS = 1000
+_PASSING = {"created_at", "code", "energy"}
+"""What may differ where a version is registered again."""
+SCRATCH = ".scratch"
 
 Card = Callable[[Draft, str, tuple[FileRecord, ...]], str]
 """Writes the model card: of what is known, the version, and its files but the card."""
@@ -54,7 +61,8 @@ class Registry:
 
     def names(self) -> list[str]:
         """What there are versions of, sorted."""
-        return sorted(path.name for path in self._folders(self.root) if self.versions(path.name))
+        folders = [path.name for path in self._folders(self.root) if not path.name.startswith(".")]
+        return sorted(name for name in folders if self.versions(name))
 
     def versions(self, name: str) -> list[str]:
         """The versions of a name, oldest first."""
@@ -82,7 +90,9 @@ class Registry:
         """What is known of a version. Raises RegistryError if it is not there, or its record is damaged."""
         path = self.folder(name, version) / RECORD
         if any(each.is_symlink() for each in (path, path.parent, path.parent.parent)):
-            raise RegistryError(f"{path} is reached by a link, which the registry makes none of.", "BadRecord")
+            raise RegistryError(
+                f"{path} is reached by a link, which the registry makes none of.", "BadRecord"
+            )
         try:
             with path.open("rb") as file:
                 data = file.read(_LARGEST_RECORD + 1)
@@ -118,23 +128,26 @@ class Registry:
 
     def promote(self, name: str, version: str, note: str = "") -> str | None:
         """Make a version the one that is to be used; the one before is retired, and returned."""
-        self.record(name, version)
-        with stages.changing(self.root / name) as standings:
+        with self._changing(name, version) as standings:
             return standings.promote(version, note)
 
     def retire(self, name: str, version: str, note: str = "") -> None:
         """Say that a version is not to be used any more."""
-        self.record(name, version)
-        with stages.changing(self.root / name) as standings:
+        with self._changing(name, version) as standings:
             standings.retire(version, note)
 
     def register(self, draft: Draft, artifact: Path, card: Card) -> Record:
-        """Make the next version of a copy of `artifact`. Raises RegistryError for what it may not hold."""
+        """Make the next version of a copy of `artifact`; one that is there already is returned as it is.
+
+        Raises:
+            RegistryError: it holds what no artifact may, or was made of a version that is not there.
+        """
         names = names_of(artifact)
-        with Workspace(self.root.parent).unfinished() as scratch:
+        with self.scratch() as scratch:
             content = scratch / "version"
             files = tuple(_copied(artifact / name, content / name, name) for name in names)
             check_contents(content, names)
+            _settle(content)
 
             def finish(version: str) -> Record:
                 text = card(draft, version, files).encode()
@@ -143,7 +156,14 @@ class Registry:
                 every = tuple(sorted((*files, about), key=lambda file: file.path))
                 return Record(**dict(draft), version=version, digest=manifest_of(every).digest, files=every)
 
-            return self._claim(draft.name, content, finish)
+            with stages.changing(self.root / check_name(draft.name)) as standings:
+                for parent in draft.parents:
+                    self.record(*split_reference(parent))
+                if (known := self._known(draft, files)) is not None:
+                    return known
+                record = self._claim(draft.name, content, finish, standings)
+                standings.versions[record.version] = Standing()
+                return record
 
     def adopt(self, record: Record, content: Path) -> Record:
         """Take a version that came from elsewhere, under its own number. `content` is moved.
@@ -155,6 +175,7 @@ class Registry:
         if faults := self.faults(record, content):
             raise RegistryError(f"{record.reference} is not taken: {faults[0]}", "WrongDigest")
         _write(content / RECORD, record.model_dump_json(indent=1).encode())
+        _settle(content)
         with stages.changing(self.root / record.name) as standings:
             if record.version in standings.removed:
                 standings.removed.remove(record.version)
@@ -201,28 +222,53 @@ class Registry:
         return self.faults(record, self.folder(name, version))
 
     def remove(self, name: str, version: str) -> None:
-        """Take a version away; the caller holds its name (`stages.changing`) and notes it there."""
-        with Workspace(self.root.parent).unfinished() as scratch:
+        """Take a version away; the caller holds the registry (`stages.changing`) and notes it there."""
+        with self.scratch() as scratch:
             # Renamed first: nobody sees half of a version, and who reads it keeps the open files.
             self.folder(name, version).rename(scratch / "removed")
 
-    def _claim(self, name: str, content: Path, finish: Callable[[str], Record]) -> Record:
-        with stages.changing(self.root / name) as standings:
-            taken = {*self.versions(name), *standings.versions, *standings.removed}
-            first = max(map(number, taken), default=0) + 1
-            for at in range(first, first + _ATTEMPTS):
-                record = finish(f"v{at}")
-                _write(content / RECORD, record.model_dump_json(indent=1).encode())
-                if self._renamed(content, name, record.version):
-                    standings.versions[record.version] = Standing()
-                    return record
+    @contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """A new folder on the registry's file system; what is not renamed away is removed."""
+        parent = self.root / SCRATCH
+        parent.mkdir(parents=True, exist_ok=True)
+        with TemporaryDirectory(dir=parent, ignore_cleanup_errors=True) as folder:
+            yield Path(folder)
+
+    def _known(self, draft: Draft, files: tuple[FileRecord, ...]) -> Record | None:
+        """The newest version, if it is this one: the same files, of the same data, found as good."""
+        versions = self.versions(draft.name)
+        if not versions:
+            return None
+        newest = self.record(draft.name, versions[-1])
+        same = draft.model_dump(exclude=_PASSING) == newest.model_dump(
+            include=set(Draft.model_fields) - _PASSING
+        )
+        return newest if same and {*newest.files} - {*files} == {newest.card} else None
+
+    def _claim(
+        self, name: str, content: Path, finish: Callable[[str], Record], standings: Standings
+    ) -> Record:
+        taken = {*self.versions(name), *standings.versions, *standings.removed}
+        first = max(map(number, taken), default=0) + 1
+        for at in range(first, first + _ATTEMPTS):
+            record = finish(f"v{at}")
+            _write(content / RECORD, record.model_dump_json(indent=1).encode())
+            if self._renamed(content, name, record.version):
+                return record
         raise RegistryError(f"No number was free for a new version of {name}.")
+
+    @contextmanager
+    def _changing(self, name: str, version: str) -> Iterator[Standings]:
+        self.record(name, version)
+        with stages.changing(self.root / name) as standings:
+            self.record(name, version)  # It may have been collected meanwhile.
+            yield standings
 
     def _renamed(self, content: Path, name: str, version: str) -> bool:
         """Put a whole folder into its place; False if something is there already."""
-        for path in sorted(content.rglob("*"), reverse=True):
-            if path.is_file():
-                path.chmod(0o444)
+        for path in (content / CARD, content / RECORD):
+            path.chmod(0o444)
             flush(path)
         flush(content)
         try:
@@ -247,6 +293,14 @@ def names_of_version(content: Path) -> list[str]:
     """The files of a version's folder but its record, the card among them. Raises RegistryError."""
     names = names_of(content, without=(RECORD,))
     return sorted([*names, CARD]) if (content / CARD).is_file() else names
+
+
+def _settle(content: Path) -> None:
+    """Have the disk hold a folder's files, and nobody write to them."""
+    for path in sorted(content.rglob("*"), reverse=True):
+        if path.is_file():
+            path.chmod(0o444)
+        flush(path)
 
 
 def _copied(source: Path, target: Path, name: str) -> FileRecord:

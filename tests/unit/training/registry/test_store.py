@@ -30,7 +30,7 @@ def test_a_version_is_whole_and_numbered(registry: Registry, tmp_path: Path) -> 
     assert (folder / "README.md").read_text() == "# support v1, 4 files\n"
     assert models.content(folder)["adapter_model.safetensors"] == models.safetensors(5_000)
     assert registry.verify("support", "v1") == []
-    assert not list((registry.root.parent / "tmp").iterdir())
+    assert not list((registry.root / ".scratch").iterdir())
 
 
 def test_the_digest_is_the_one_that_a_fetched_copy_has(registry: Registry, tmp_path: Path) -> None:
@@ -47,6 +47,22 @@ def test_the_digest_is_the_one_that_a_fetched_copy_has(registry: Registry, tmp_p
     assert fetch(registry.folder("support", "v1").as_uri()).path == registry.folder("support", "v1")
 
 
+def test_the_same_again_is_no_new_version(registry: Registry, tmp_path: Path) -> None:
+    # A stage that was killed after it had registered begins again.
+    first = made.register(registry, tmp_path)
+    assert made.register(registry, tmp_path) == first
+    assert made.register(registry, tmp_path, method="dora").version == "v2"
+    assert made.register(registry, tmp_path, seed=1, method="dora").version == "v3"
+    assert registry.versions("support") == ["v1", "v2", "v3"]
+
+
+def test_a_version_is_made_of_versions_that_are_there(registry: Registry, tmp_path: Path) -> None:
+    made.register(registry, tmp_path)
+    assert made.register(registry, tmp_path, "merged", parents=("support/v1",)).version == "v1"
+    with pytest.raises(RegistryError, match="no support/v2"):
+        made.register(registry, tmp_path, "merged", parents=("support/v2",))
+
+
 def test_a_version_cannot_be_written_over(registry: Registry, tmp_path: Path) -> None:
     made.register(registry, tmp_path)
     for path in registry.folder("support", "v1").iterdir():
@@ -58,13 +74,14 @@ def test_two_processes_at_once_get_different_numbers(registry: Registry, tmp_pat
     code = (
         "import sys; from pathlib import Path; from unit.training.registry import made;"
         "from slipway.training.registry.store import Registry;"
-        "print(*[Registry(Path(sys.argv[1])).register(made.draft(), Path(sys.argv[2]), made.card).version"
-        " for _ in range(10)])"
+        "print(*[Registry(Path(sys.argv[1])).register(made.draft(method=f'{sys.argv[3]}.{at}'),"
+        " Path(sys.argv[2]), made.card).version for at in range(10)])"
     )
     command = [sys.executable, "-c", code, str(registry.root), str(tmp_path / "artifact")]
     environment = os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])}
     started = [
-        subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) for _ in range(3)
+        subprocess.Popen([*command, str(at)], stdout=subprocess.PIPE, text=True, env=environment)
+        for at in range(3)
     ]
     told = [process.communicate()[0].split() for process in started]
     assert [process.returncode for process in started] == [0, 0, 0]
@@ -100,7 +117,7 @@ def test_a_bad_artifact_leaves_nothing(registry: Registry, tmp_path: Path) -> No
     with pytest.raises(RegistryError, match="no whole safetensors"):
         registry.register(made.draft(), folder, made.card)
     assert registry.names() == []
-    assert not list((registry.root.parent / "tmp").iterdir())
+    assert not list((registry.root / ".scratch").iterdir())
 
 
 @pytest.mark.parametrize("name", ["../x", "a/b", "A", "", "-a", "a..b", "a\n", "x" * 64])
