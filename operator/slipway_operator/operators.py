@@ -2,12 +2,13 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Set
 from dataclasses import dataclass, field
 from typing import Any
 
 from pydantic import ValidationError
 
+from slipway.kube.backoffs import Backoff
 from slipway.kube.client import Client
 from slipway.kube.errors import APIStatusError, ConflictError, KubeError, NotFoundError
 from slipway.kube.informers import Informer
@@ -124,6 +125,7 @@ class Operator:
                 selector=selector,
                 on_change=self._listener(kind),
                 on_fault=self._faulty(kind),
+                on_listed=self._lister(kind),
             )
             for kind, where, selector in wanted
         ]
@@ -154,12 +156,21 @@ class Operator:
         """Which of the optional kinds this cluster has."""
         found = set()
         for kind in _OPTIONAL:
-            try:
-                listed = await self.client.request("GET", kind.root)
-            except NotFoundError:
-                continue
+            listed = await self._listed_kinds(kind)
             found |= {each["name"] for each in listed["resources"]} & {kind.plural}
         return frozenset(found)
+
+    async def _listed_kinds(self, kind: Kind) -> Object:
+        """The kinds of a group and version, none if the cluster does not know it; asked until answered."""
+        backoff = Backoff()
+        while True:
+            try:
+                return await self.client.request("GET", kind.root)
+            except NotFoundError:
+                return {"resources": []}
+            except KubeError as error:
+                self._faulty(kind)(error)
+            await asyncio.sleep(backoff.next())
 
     def _listener(self, kind: Kind) -> Callable[[Object | None, Object | None], None]:
         def listen(old: Object | None, new: Object | None) -> None:
@@ -171,6 +182,14 @@ class Operator:
                 self._changed(kind, old)
 
         return listen
+
+    def _lister(self, kind: Kind) -> Callable[[Set[Key], str], None]:
+        def listed(keys: Set[Key], version: str) -> None:
+            for item in self.world.missing(kind, keys, version):
+                self.world.remove(kind, item)
+                self._changed(kind, item)
+
+        return listed
 
     def _faulty(self, kind: Kind) -> Callable[[KubeError], None]:
         def report(error: KubeError) -> None:

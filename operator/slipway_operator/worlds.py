@@ -4,7 +4,7 @@ Informers fill it, and so do the answers to the operator's own writes, so that a
 state older than its last one.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Set
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -89,6 +89,15 @@ class World:
         if known is not None and known["metadata"].get("uid") == uid:
             del items[key]
             self._unlink(kind, key, known)
+
+    def missing(self, kind: Kind, listed: Set[Key], at: str) -> list[Object]:
+        """What is known of a kind, was there before the version `at`, and was not listed at it.
+
+        Of an object made and deleted while no watch was open there is no news: only our own write told of it.
+        """
+        items = self._items.get(kind, {})
+        newest = int(at) if at.isdecimal() else 0
+        return [item for key, item in items.items() if key not in listed and version(item) <= newest]
 
     def _unlink(self, kind: Kind, key: Key, item: Object) -> None:
         owner = owner_of(item)

@@ -3,7 +3,7 @@
 import asyncio
 import random
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Set
 from types import MappingProxyType
 
 from slipway.kube.backoffs import Backoff
@@ -34,7 +34,8 @@ class Informer:
     and made anew (another uid) is told as both. Objects must not be changed by readers; `managedFields` are
     left out. While the server is away `items` stay as they were, and `stale_since` is the clock's time since
     when they may be old (None: a watch is open). `on_fault(error)` hears each fault that is waited out,
-    `on_fresh()` when a watch is open again.
+    `on_fresh()` when a watch is open again, `on_listed(keys, version)` after each list which objects there
+    were at that version: who knows of one from elsewhere, as the answer to a write, learns that it is gone.
     """
 
     def __init__(
@@ -47,6 +48,7 @@ class Informer:
         on_change: Callable[[Obj | None, Obj | None], None] | None = None,
         on_fault: Callable[[KubeError], None] | None = None,
         on_fresh: Callable[[], None] | None = None,
+        on_listed: Callable[[Set[ObjectKey], str], None] | None = None,
         clock: Callable[[], float] = time.monotonic,
         backoff: Backoff | None = None,
         page: int = 500,
@@ -60,6 +62,7 @@ class Informer:
         self._on_change = on_change or (lambda old, new: None)
         self._on_fault = on_fault or (lambda error: None)
         self._on_fresh = on_fresh or (lambda: None)
+        self._on_listed = on_listed or (lambda keys, version: None)
         self._clock = clock
         self._backoff = backoff or Backoff()
         self._page = page
@@ -126,6 +129,7 @@ class Informer:
             self._remove(key, self._items[key])
         for key, item in found.items():
             self._put(key, item)
+        self._on_listed(found.keys(), listing.resource_version)
         self._version = self._known = listing.resource_version
         self._synced.set()
 

@@ -1,7 +1,7 @@
 """An informer's copy follows the server's objects through cuts, outages, forgotten versions and old lists."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Set
 from contextlib import asynccontextmanager, suppress
 from typing import Any
 
@@ -155,6 +155,21 @@ async def test_what_was_deleted_while_the_server_was_away_is_found_by_the_relist
         assert follower.changes[3:] == [("1", None), ("1", None), (None, "2")]
         await until(lambda: not follower.stale())
         assert any(isinstance(fault, GoneError) for fault in follower.faults)
+
+
+async def test_each_list_is_told_whole_with_its_version(server: APIServer, client: Client) -> None:
+    put(server, "a", 1)
+    listed: list[tuple[set[str], str]] = []
+
+    def told(keys: Set[tuple[str, str]], version: str) -> None:
+        listed.append(({name for _, name in keys}, version))
+
+    informer = Informer(client, CONFIG_MAP, "n", on_listed=told)
+    task = asyncio.create_task(informer.run())
+    await informer.synced()
+    assert [names for names, _ in listed] == [{"a"}]
+    assert int(listed[0][1]) >= int(informer.items["n", "a"]["metadata"]["resourceVersion"])
+    task.cancel()
 
 
 async def test_a_list_older_than_what_is_known_is_asked_for_again(server: APIServer, client: Client) -> None:

@@ -85,3 +85,14 @@ def test_an_owner_that_does_not_control_is_none() -> None:
     child = item("s", 1)
     child["metadata"]["ownerReferences"][0]["controller"] = False
     assert owner_of(child) is None
+
+
+def test_what_only_a_write_told_of_is_gone_once_a_newer_list_lacks_it() -> None:
+    world = World()
+    for name, version in (("listed", 3), ("gone", 4), ("newer", 9)):
+        world.put(SERVICE, item(name, version))
+    world.put(SECRET, item("other", 4))
+    (missing,) = world.missing(SERVICE, {("n", "listed")}, "7")
+    assert missing["metadata"]["name"] == "gone"
+    world.remove(SERVICE, missing)
+    assert world.missing(SERVICE, {("n", "listed")}, "7") == []
