@@ -15,6 +15,7 @@ from typing import Any
 from slipway.local import plans
 from slipway.local.applying import read_services
 from slipway.local.commands import Commands
+from slipway.local.fine_tune_queue import FineTuneQueue
 from slipway.local.folders import StateFolder
 from slipway.local.plans import GATEWAY, Action, Replica, State, Timing, Wanted
 from slipway.local.ports import FreePorts, reachable, url
@@ -26,6 +27,7 @@ from slipway.local.replicas import Running, environment_of
 from slipway.local.reports import removed_report, replica_report, service_report, stamp
 from slipway.objects.llmservices import LLMService
 from slipway.objects.loading import LoadError
+from slipway.training.workspaces import Workspace
 
 Key = tuple[str, str, int]
 HOUSEKEEPING_S = 10.0
@@ -73,6 +75,7 @@ class Supervisor:
         self._was_ready = self._failing = False
         self._stops = 0
         self._records = Records(state, say, clock)
+        self._fine_tunes = FineTuneQueue(state, Workspace.found(None), say)
 
     @property
     def was_ready(self) -> bool:
@@ -92,6 +95,7 @@ class Supervisor:
     async def run(self) -> None:
         """Until stopped or the first start failed; no process is left then."""
         self._engine_key = self._state.engine_key()
+        fine_tunes = asyncio.create_task(self._fine_tunes.run())
         try:
             while await self._step():
                 try:
@@ -101,6 +105,8 @@ class Supervisor:
                     pass
                 self._wake.clear()
         finally:
+            fine_tunes.cancel()
+            await asyncio.gather(fine_tunes, return_exceptions=True)
             await self._end()
 
     async def _end(self) -> None:
