@@ -24,7 +24,7 @@ class Language:
         """Codes of ISO 639-1 that are kept, such as `en`; all if left out."""
         min_probability: float = Field(default=0.5, ge=0, le=1)
         """A guess that is less sure counts as unknown, which is kept."""
-        sample: int = Field(default=512, ge=64)
+        sample: int = Field(default=256, ge=64)
         """Characters from the beginning of a record that are looked at."""
 
     def __init__(self, options: Options) -> None:

@@ -6,7 +6,9 @@ not looked at.
 """
 
 import re
-from collections.abc import Iterable, Sequence
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from functools import cache
 from typing import Any, Literal
 
@@ -39,6 +41,9 @@ _CUES = {
     "MAC_ADDRESS": re.compile(r"[0-9A-Fa-f]{2}[:-][0-9A-Fa-f]{2}[:-][0-9A-Fa-f]{2}"),
 }
 """What a text must hold to be worth a look at each kind: looser than the recognizers, and far cheaper."""
+_AROUND = 80
+"""Characters around a cue that are looked at: the words that make a find surer are there."""
+_SPACE = re.compile(r"\s")
 _NAMES = {"PERSON": ("PERSON", "PER")}
 _DEFAULT = ("EMAIL_ADDRESS", "PHONE_NUMBER", "CREDIT_CARD", "IBAN_CODE", "IP_ADDRESS", "US_SSN", "CRYPTO")
 
@@ -117,18 +122,36 @@ class Redactor:
 
     def find(self, text: str) -> list[tuple[int, int, str]]:
         """Beginning, end and kind of each, in order, none overlapping another."""
-        likely = [kind for kind in self._kinds if _CUES[kind].search(text)]
-        if self._names:
-            likely.append("PERSON")
-        if not likely:
-            return []
-        found = self._analyze(text, "en", entities=likely, score_threshold=self._min_score)
+        found = [
+            (each.score, start + each.start, start + each.end, each.entity_type)
+            for start, end, kinds in self._windows(text)
+            for each in self._analyze(
+                text[start:end], "en", entities=sorted(kinds), score_threshold=self._min_score
+            )
+        ]
         # The surer and then the longer one, where two overlap.
         chosen: list[tuple[int, int, str]] = []
-        for each in sorted(found, key=lambda each: (-each.score, each.start - each.end, each.start)):
-            if all(each.end <= start or end <= each.start for start, end, _ in chosen):
-                chosen.append((each.start, each.end, each.entity_type))
+        for _, start, end, kind in sorted(found, key=lambda each: (-each[0], each[1] - each[2], each[1])):
+            if all(end <= begun or ended <= start for begun, ended, _ in chosen):
+                chosen.append((start, end, kind))
         return sorted(chosen)
+
+    def _windows(self, text: str) -> list[tuple[int, int, set[str]]]:
+        """What of a text is worth a look, and for which kinds: whole words around each cue."""
+        if self._names:
+            return [(0, len(text), {*self._kinds, "PERSON"})]
+        cues = sorted(
+            (cue.start(), cue.end(), kind) for kind in self._kinds for cue in _CUES[kind].finditer(text)
+        )
+        windows: list[tuple[int, int, set[str]]] = []
+        for start, end, kind in cues:
+            start, end = _whole_words(text, start - _AROUND, end + _AROUND)
+            if windows and start <= windows[-1][1]:
+                before, ended, kinds = windows[-1]
+                windows[-1] = (before, max(end, ended), kinds | {kind})
+            else:
+                windows.append((start, end, {kind}))
+        return windows
 
     def redact(self, text: str) -> tuple[str, set[str]]:
         """The text with placeholders such as `<EMAIL_ADDRESS>`, and the kinds that were found."""
@@ -156,8 +179,34 @@ def redactor(kinds: tuple[str, ...] = (), min_score: float = 0.4) -> Redactor:
     return Redactor(kinds or (*_DEFAULT, *(("PERSON",) if models else ())), min_score, models)
 
 
+def _whole_words(text: str, start: int, end: int) -> tuple[int, int]:
+    """A span that is widened until no word is cut; a word without end is cut all the same."""
+    before = max(
+        (space.end() for space in _SPACE.finditer(text, max(0, start - _AROUND), max(0, start))), default=None
+    )
+    after = _SPACE.search(text, end, end + _AROUND)
+    return (
+        max(0, start) if before is None else before,
+        min(len(text), end) if after is None else after.start(),
+    )
+
+
+@contextmanager
+def _without_torch() -> Iterator[None]:
+    """Let imports find no torch: spaCy and Presidio would load it for engines that are not used here, in
+    seconds and hundreds of megabytes for each process."""
+    hidden = [name for name in ("torch", "transformers") if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(hidden))  # type: ignore[arg-type]
+    try:
+        yield
+    finally:
+        for name in hidden:
+            sys.modules.pop(name, None)
+
+
 def _models() -> dict[str, str]:
-    import spacy.util
+    with _without_torch():
+        import spacy.util
 
     english = sorted(name for name in spacy.util.get_installed_models() if name.startswith("en"))
     return {"en": english[0]} if english else {}
@@ -166,9 +215,10 @@ def _models() -> dict[str, str]:
 def _analyzer(kinds: Iterable[str], models: dict[str, str]) -> Any:
     import logging
 
-    import spacy
-    from presidio_analyzer import AnalyzerEngine, RecognizerRegistry, predefined_recognizers
-    from presidio_analyzer.nlp_engine import SpacyNlpEngine
+    with _without_torch():
+        import spacy
+        from presidio_analyzer import AnalyzerEngine, RecognizerRegistry, predefined_recognizers
+        from presidio_analyzer.nlp_engine import SpacyNlpEngine
 
     # It warns of each language that a recognizer of its own list lacks.
     logging.getLogger("presidio-analyzer").setLevel(logging.ERROR)
