@@ -7,7 +7,7 @@ from contextlib import closing
 from hashlib import sha256
 from json import dumps, loads
 from random import Random
-from typing import Any, Protocol, cast
+from typing import Any, cast
 
 from slipway.objects.datasets import AugmentationStep
 from slipway.training.augmentation import options
@@ -15,33 +15,19 @@ from slipway.training.augmentation.keeping import Kept
 from slipway.training.augmentation.steps import Augmentation, build
 from slipway.training.augmentation.words import Words, kept
 from slipway.training.data.identities import record_id
+from slipway.training.data.watching import Watch
 from slipway.training.errors import DataError
 from slipway.training.records import Message, Record
-from slipway.training.workspaces import Workspace
 
 _LONGER = 3
 """What is so many times longer than the text it was made of says something else."""
-
-
-class Work(Protocol):
-    """Whom the work is told, and where it keeps what it paid for; a stage's Context is one."""
-
-    @property
-    def workspace(self) -> Workspace:
-        """Where what models made is kept."""
-
-    def check(self) -> None:
-        """Raises Stopped if the work is to stop."""
-
-    def tell(self, message: str, step: int = 0, total: int | None = None) -> None:
-        """Say how far the work is."""
 
 
 def augment(
     records: Iterator[Record],
     steps: Sequence[AugmentationStep],
     seed: int,
-    context: Work,
+    context: Watch,
     *,
     refused: Counter[str] | None = None,
 ) -> Iterator[Record]:
@@ -72,7 +58,7 @@ def _augmented(
     records: Iterator[Record],
     asked: list[tuple[AugmentationStep, options.Options]],
     seed: int,
-    context: Work,
+    context: Watch,
     refused: Counter[str],
 ) -> Iterator[Record]:
     made = 0
