@@ -379,6 +379,9 @@ class Operator:
             # What is told is in the status as well: a turn that changes nothing there has nothing to tell.
             if await self.executor.status(kind, parent, status):
                 told = (Event("Warning", *refusal(refused)),) if refused is not None else ()
+                # Watches tell nothing of what this operator itself has written.
+                for other in self._concerned(kind, self.world.get(kind, key_of(parent)) or parent):
+                    self.queue.add(other)
                 for event in (*told, *made.events):
                     await self.teller.tell(kind, parent, event)
         if refused is not None:

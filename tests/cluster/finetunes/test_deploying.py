@@ -1,4 +1,4 @@
-"""From `kubectl apply` of a FineTune to engines that answer by its adapter, without new pods, under traffic."""
+"""From `kubectl apply` of a FineTune to engines that answer by its adapter: no new pods, no request lost."""
 
 import json
 from collections.abc import Callable, Iterator
