@@ -122,6 +122,81 @@ BATCHES = [
         "errors": {"data": [{"message": "Line 3 is not JSON.", "line": 3}]},
     },
 ]
+JOBS = [
+    {
+        "id": "ftjob-run",
+        "status": "running",
+        "model": "pilot-small",
+        "fine_tuned_model": None,
+        "created_at": NOW - 400,
+        "finished_at": None,
+        "estimated_finish": NOW + 600,
+        "trained_tokens": None,
+        "error": None,
+        "method": {
+            "type": "supervised",
+            "supervised": {"hyperparameters": {"n_epochs": 3, "batch_size": 8}},
+        },
+    },
+    {
+        "id": "ftjob-done",
+        "status": "succeeded",
+        "model": "pilot-small",
+        "fine_tuned_model": "ft:pilot-small:search:tickets:0a1b2c3d",
+        "created_at": NOW - 90_000,
+        "finished_at": NOW - 86_000,
+        "trained_tokens": 12_345,
+        "error": None,
+        "method": {"type": "dpo", "dpo": {"hyperparameters": {"n_epochs": 1, "beta": 0.1}}},
+    },
+    {
+        "id": "ftjob-bad",
+        "status": "failed",
+        "model": "pilot-large",
+        "fine_tuned_model": None,
+        "created_at": NOW - 190_000,
+        "finished_at": NOW - 189_000,
+        "error": {"code": "invalid_training_file", "message": "Line 3 is not JSON.", "param": None},
+        "method": {"type": "supervised", "supervised": {"hyperparameters": {}}},
+    },
+]
+
+
+def job_events(steps: int) -> list[dict[str, Any]]:
+    """What the API says of a job after so many steps, the newest first."""
+    metrics = [
+        {
+            "id": f"ftevent-m{step}",
+            "type": "metrics",
+            "level": "info",
+            "created_at": NOW - 300 + step,
+            "message": f"Step {step}: train loss={2 / step:.4g}",
+            "data": {"step": step, "train_loss": 2 / step}
+            | ({"valid_loss": 2.1 / step} if step % 5 == 0 else {}),
+        }
+        for step in range(steps, 0, -1)
+    ]
+    begun = {
+        "id": "ftevent-j4",
+        "type": "message",
+        "level": "info",
+        "created_at": NOW - 350,
+        "message": "Fine-tuning job started",
+        "data": {},
+    }
+    warned = {**begun, "id": "ftevent-e1", "level": "warn", "message": "Memory is short: micro-batches of 4."}
+    return [*metrics, warned, begun]
+
+
+CHECKPOINTS = [
+    {
+        "id": f"ftckpt-{step}",
+        "step_number": step,
+        "created_at": NOW - 300 + step,
+        "metrics": {"valid_loss": 2.1 / step},
+    }
+    for step in (10, 5)
+]
 FEEDBACK = {
     "id": "feedback_1",
     "request_id": "req-9",
@@ -159,6 +234,10 @@ def in_use(script: Script, me: dict[str, Any] = ADMIN) -> None:
         ),
         "GET /v1/owners": (200, listed(OWNER)),
         "GET /v1/batches": (200, listed(*BATCHES)),
+        "GET /v1/fine_tuning/jobs": (200, listed(*JOBS)),
+        "GET /v1/fine_tuning/jobs/ftjob-run": (200, JOBS[0]),
+        "GET /v1/fine_tuning/jobs/ftjob-run/events": (200, listed(*job_events(12))),
+        "GET /v1/fine_tuning/jobs/ftjob-run/checkpoints": (200, listed(*CHECKPOINTS)),
         "GET /v1/feedback": (200, listed(FEEDBACK)),
         "GET /v1/audit": (200, listed(AUDIT)),
         "POST /v1/feedback": (200, {}),

@@ -9,7 +9,19 @@ from browser.samples import in_use
 from browser.scripted import Answer, Script
 from browser.test_answers import RICH
 
-PAGES = ["compare", "usage", "keys", "owners", "models", "batches", "feedback", "audit", "help"]
+PAGES = [
+    "compare",
+    "usage",
+    "keys",
+    "owners",
+    "models",
+    "fine-tuning",
+    "fine-tuning/ftjob-run",
+    "batches",
+    "feedback",
+    "audit",
+    "help",
+]
 WIDTHS = {"wide": 1280, "phone": 360}
 
 

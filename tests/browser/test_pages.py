@@ -7,7 +7,18 @@ import pytest
 from playwright.sync_api import Locator, expect
 
 from browser.consolepage import Complaints, Console
-from browser.samples import ADMIN, KEY, MEMBER, OWNER, days, in_use, listed, usage_rows
+from browser.samples import (
+    ADMIN,
+    JOBS,
+    KEY,
+    MEMBER,
+    OWNER,
+    days,
+    in_use,
+    job_events,
+    listed,
+    usage_rows,
+)
 from browser.scripted import Call, Script, ScriptedGateway
 
 TOO_WIDE = """root => [...root.querySelectorAll('*')].filter((element) =>
@@ -457,6 +468,79 @@ def test_a_batch_is_made_from_a_file_and_its_results_are_saved(admin: Console, s
     with admin.page.expect_download() as download:
         admin.button("Download the results of batch_done").click()
     assert download.value.suggested_filename == "batch_done-results.jsonl"
+
+
+def test_jobs_show_their_state_and_lead_to_one(admin: Console) -> None:
+    admin.go("Fine-tuning")
+    expect(table(admin, "Fine-tuning jobs")).to_be_visible()
+    shown = rows(table(admin, "Fine-tuning jobs"))
+    assert [row[1] for row in shown] == ["Running done in 10 min", "Complete", "Failed Line 3 is not JSON."]
+    assert shown[1][3] == "ft:pilot-small:search:tickets:0a1b2c3d"
+    admin.page.get_by_role("link", name="ftjob-run").click()
+    expect(admin.page.get_by_text("epochs 3, batch size 8")).to_be_visible()
+    admin.page.get_by_role("link", name="All fine-tuning jobs").click()
+    expect(table(admin, "Fine-tuning jobs")).to_be_visible()
+
+
+def test_a_jobs_curve_grows_while_it_runs(admin: Console, script: Script) -> None:
+    admin.page.evaluate("location.hash = '#/fine-tuning/ftjob-run'")
+    expect(admin.page.get_by_role("img", name="Loss by step").locator("canvas")).to_be_visible()
+    admin.page.get_by_text("The loss as a table").click()
+    steps = table(admin, "Loss by step").locator("tbody tr")
+    expect(steps).to_have_count(12)
+    assert rows(table(admin, "Loss by step"))[4] == ["5", "0.4000", "0.4200"]
+    script.replies["GET /v1/fine_tuning/jobs/ftjob-run/events"] = (200, listed(*job_events(20)))
+    expect(steps).to_have_count(20)
+    assert rows(table(admin, "Checkpoints"))[0][:2] == ["10", "0.2100"]
+    assert rows(table(admin, "Events"))[0][1] == "Warning Memory is short: micro-batches of 4."
+
+
+def test_a_job_is_paused_cancelled_and_its_model_talked_to(admin: Console, script: Script) -> None:
+    path = "/v1/fine_tuning/jobs/ftjob-run"
+    script.replies |= {f"POST {path}/pause": (200, {}), f"POST {path}/cancel": (200, {})}
+    admin.page.evaluate("location.hash = '#/fine-tuning/ftjob-run'")
+    admin.button("Pause").click()
+    expect(admin.page.locator("#announcer")).to_have_text("The job pauses at its next checkpoint.")
+    admin.button("Cancel").click()
+    admin.button("Cancel the job").click()
+    expect(admin.page.locator("#announcer")).to_have_text("The job is being cancelled.")
+    assert len(bodies(script, f"POST {path}/cancel")) == 1
+    script.models.append({**script.models[0], "id": "ft:pilot-small:search:tickets:0a1b2c3d"})
+    script.replies[f"GET {path}"] = (200, {**JOBS[1], "id": "ftjob-run"})
+    admin.page.reload()
+    admin.button("Chat with the new model").click()
+    expect(admin.model).to_have_value("ft:pilot-small:search:tickets:0a1b2c3d")
+
+
+def test_a_job_is_made_from_files(admin: Console, script: Script) -> None:
+    script.replies |= {
+        "POST /v1/files": (200, {"id": "file-in"}),
+        "POST /v1/fine_tuning/jobs": (200, {"id": "ftjob-run"}),
+    }
+    admin.go("Fine-tuning")
+    admin.button("New job").click()
+    admin.button("Begin").click()
+    expect(admin.page.get_by_role("dialog").get_by_role("alert")).to_have_text(
+        "Choose a file of examples first."
+    )
+    admin.page.get_by_label("File of examples").set_input_files(
+        {"name": "in.jsonl", "mimeType": "application/jsonl", "buffer": b'{"messages": []}\n'}
+    )
+    admin.page.get_by_label("Passes over the examples").fill("2")
+    admin.page.get_by_label("Part of its name").fill("tickets")
+    admin.button("Begin").click()
+    expect(admin.page.get_by_role("dialog")).to_have_count(0)
+    (form,) = bodies(script, "POST /v1/files")
+    assert 'name="purpose"\r\n\r\nfine-tune' in form
+    assert bodies(script, "POST /v1/fine_tuning/jobs") == [
+        {
+            "model": "pilot-small",
+            "training_file": "file-in",
+            "suffix": "tickets",
+            "method": {"type": "supervised", "supervised": {"hyperparameters": {"n_epochs": 2}}},
+        }
+    ]
+    expect(admin.page.get_by_role("heading", name="Loss")).to_be_visible()
 
 
 def test_feedback_is_listed_and_narrowed(admin: Console, script: Script) -> None:

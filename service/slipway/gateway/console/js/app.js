@@ -34,6 +34,7 @@ const PAGES = {
   keys: () => import('./pages/keys.js'),
   owners: () => import('./pages/owners.js'),
   models: () => import('./pages/models.js'),
+  'fine-tuning': () => import('./pages/fine-tunes.js'),
   batches: () => import('./pages/batches.js'),
   feedback: () => import('./pages/feedback.js'),
   audit: () => import('./pages/audit.js'),

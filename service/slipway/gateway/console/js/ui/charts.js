@@ -2,26 +2,7 @@
 
 import uPlot from '../../vendor/uplot.js';
 import { make } from './dom.js';
-
-const HEIGHT = 240;
-/** How many series have a colour of their own; the style sheet names them. */
-export const COLOURS = 8;
-
-/** @param {string} name of a custom property of the style sheet */
-const colour = (name) => getComputedStyle(document.documentElement).getPropertyValue(name).trim();
-
-/**
- * A colour as it is in the theme of now: `light-dark()` means nothing to a canvas.
- * @param {string} name
- */
-function resolved(name) {
-  const probe = make('span', { className: 'visually-hidden' });
-  probe.style.color = colour(name);
-  document.body.append(probe);
-  const value = getComputedStyle(probe).color;
-  probe.remove();
-  return value;
-}
+import { axisLook, COLOURS, frame, HEIGHT, resolved, whenLooksChange } from './plots.js';
 
 /**
  * @typedef {object} Series
@@ -37,9 +18,10 @@ function resolved(name) {
  * @returns {{element: HTMLElement, end: () => void}}
  */
 export function stackedBars(label, days, series, format) {
-  const box = make('div', { className: 'chart', role: 'img', 'aria-label': label });
-  const tip = make('div', { className: 'chart-tip', hidden: true });
-  const element = make('div', { className: 'chart-frame' }, box, legend(series), tip);
+  const { element, box, tip } = frame(
+    label,
+    series.map(({ name }) => name),
+  );
   const sums = stacked(days.length, series);
   const x = days.map((day) => Date.parse(`${day}T00:00:00Z`) / 1000);
   /** @type {any} */
@@ -48,12 +30,7 @@ export function stackedBars(label, days, series, format) {
   const draw = () => {
     plot?.destroy();
     const width = Math.max(box.clientWidth, 200);
-    const axis = {
-      stroke: resolved('--muted'),
-      grid: { stroke: resolved('--line'), width: 1 },
-      ticks: { show: false },
-      font: '12px system-ui, sans-serif',
-    };
+    const axis = axisLook();
     plot = new /** @type {any} */ (uPlot)(
       {
         width,
@@ -107,18 +84,11 @@ export function stackedBars(label, days, series, format) {
     tip.style.left = `${Math.min(Math.max(left, 70), box.clientWidth - 70)}px`;
   };
 
-  const observer = new ResizeObserver(() => draw());
-  observer.observe(box);
-  const themes = new MutationObserver(() => draw());
-  themes.observe(document.documentElement, { attributeFilter: ['data-theme'] });
-  const system = matchMedia('(prefers-color-scheme: dark)');
-  system.addEventListener('change', draw);
+  const end = whenLooksChange(box, draw);
   return {
     element,
     end: () => {
-      observer.disconnect();
-      themes.disconnect();
-      system.removeEventListener('change', draw);
+      end();
       plot?.destroy();
     },
   };
@@ -147,14 +117,3 @@ const shortDay = (seconds) =>
 /** @param {string} day */
 export const longDay = (day) =>
   new Date(`${day}T00:00:00Z`).toLocaleDateString('en', { dateStyle: 'medium', timeZone: 'UTC' });
-
-/** @param {Series[]} series */
-function legend(series) {
-  return make(
-    'ul',
-    { className: 'legend', 'aria-hidden': 'true' },
-    ...series.map(({ name }, index) =>
-      make('li', {}, make('span', { className: `legend-mark series-${index % COLOURS}` }), name),
-    ),
-  );
-}
