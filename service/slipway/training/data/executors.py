@@ -8,6 +8,7 @@ from typing import Any, Protocol
 
 _AHEAD = 2
 """Tasks that wait for each process, so that none is idle."""
+_PR_SET_PDEATHSIG = 1
 
 
 class Executor(Protocol):
@@ -63,10 +64,15 @@ def ray(work: Callable[[Any], Any], tasks: Iterable[Any]) -> Iterator[Any]:
 
 
 def _begin() -> None:
-    """A process of the pool: Ctrl-C is its parent's to answer, and it uses one core."""
+    """A process of the pool: Ctrl-C is its parent's to answer; it ends with it, and uses one core."""
+    import ctypes
     import os
     import signal
+    import sys
 
+    if sys.platform == "linux":
+        # A parent that is killed tells nobody; its children would wait for tasks for ever.
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     os.environ["RAYON_NUM_THREADS"] = "1"
     os.environ["OMP_NUM_THREADS"] = "1"

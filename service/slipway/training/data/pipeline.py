@@ -32,11 +32,14 @@ _SMALL = 8 << 20
 """Bytes of sources for which other processes are not worth their start."""
 
 
-def prepare(name: str, spec: DatasetSpec, watch: Watch, executor: Executor | None = None) -> DatasetVersion:
+def prepare(
+    name: str, spec: DatasetSpec, watch: Watch, executor: Executor | None = None, *, report: bool = True
+) -> DatasetVersion:
     """Prepare a version of the dataset `name`, or find the one that is there.
 
     Args:
         executor: who does the work; this machine's cores if None.
+        report: also explore a new version, and write the page about it.
 
     Raises:
         DataError: the data, its place or what is asked of it; the message says how to mend it.
@@ -58,8 +61,17 @@ def prepare(name: str, spec: DatasetSpec, watch: Watch, executor: Executor | Non
             target.mkdir()
             manifest = write(name, spec, found, steps, cleaned, asked, target, watch)
             _require(spec, manifest.version, name)
+            if report:
+                _explore(DatasetVersion(target, manifest), watch)
             version = _placed(watch.workspace, target, manifest)
     return version
+
+
+def _explore(version: DatasetVersion, watch: Watch) -> None:
+    from slipway.training.exploration.report import write as write_report
+    from slipway.training.exploration.statistics import explore
+
+    write_report(version, explore(version, check=watch.check, tell=watch.tell))
 
 
 def _found(spec: DatasetSpec, scratch: Path, watch: Watch) -> list[Found]:

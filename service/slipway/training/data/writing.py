@@ -3,7 +3,7 @@
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from slipway.objects.datasets import DatasetSpec, PreparationStep
 from slipway.training.data import lineage
@@ -269,7 +269,7 @@ class _Writer:
         for at, records in self._tables():
             for chosen, _ in self._chosen(records, at, TRAIN):
                 for row in chosen.to_pylist():
-                    yield {**row, "slices": dict(row["slices"])}
+                    yield cast("Record", {**row, "slices": dict(row["slices"])})
 
 
 def _shown(row: dict[str, Any]) -> str:

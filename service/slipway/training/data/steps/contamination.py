@@ -48,9 +48,8 @@ class Decontaminate:
         words = words_of(text_of(record))
         for size, known in self._known.items():
             found = runs(words, size)
-            at = np.searchsorted(known, found)
-            at[at == len(known)] = 0
-            hits = np.flatnonzero(known[at] == found) if len(known) else ()
+            at = np.minimum(np.searchsorted(known, found), len(known) - 1)
+            hits = np.flatnonzero(known[at] == found)
             if len(hits):
                 shared = " ".join(words[hits[0] : hits[0] + size])
                 raise DropError("contaminated", f"An evaluation set says the same: {shared!r}.")

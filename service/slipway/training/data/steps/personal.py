@@ -232,7 +232,14 @@ def _analyzer(kinds: Iterable[str], models: dict[str, str]) -> Any:
     engine = SpacyNlpEngine()
     engine.nlp = {"en": spacy.load(models["en"]) if models else spacy.blank("en")}
     engine.nlp["en"].max_length = 1 << 26
-    return AnalyzerEngine(registry=registry, nlp_engine=engine, supported_languages=["en"]).analyze
+    analyze = AnalyzerEngine(registry=registry, nlp_engine=engine, supported_languages=["en"]).analyze
+
+    def analyzed(*arguments: Any, **options: Any) -> Any:
+        # Outside of a zone spaCy keeps each word that it ever met.
+        with engine.nlp["en"].memory_zone():
+            return analyze(*arguments, **options)
+
+    return analyzed
 
 
 def _offline_email() -> Any:
@@ -242,7 +249,7 @@ def _offline_email() -> Any:
     # The library's own would fetch the list of public suffixes; this takes the one that it was shipped with.
     extract = tldextract.TLDExtract(suffix_list_urls=(), cache_dir=None)
 
-    class Recognizer(EmailRecognizer):  # type: ignore[misc]
+    class Recognizer(EmailRecognizer):
         def validate_result(self, pattern_text: str) -> bool:
             return bool(extract(pattern_text.rpartition("@")[2]).top_domain_under_public_suffix)
 
