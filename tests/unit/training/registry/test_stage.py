@@ -9,7 +9,14 @@ import pytest
 from huggingface_hub import ModelCard
 
 from slipway.objects import FineTune
-from slipway.training.data.versions import Manifest, PartManifest, SourceManifest, digest_of, version_of
+from slipway.training.data.versions import (
+    Manifest,
+    Part,
+    PartManifest,
+    SourceManifest,
+    digest_of,
+    version_of,
+)
 from slipway.training.registry import stage
 from slipway.training.registry.records import Record
 from slipway.training.registry.store import Registry
@@ -38,7 +45,10 @@ EVALUATED = {
 
 def dataset(workspace: Workspace, **statistics: Any) -> str:
     """A version's manifest; its rows are not read here."""
-    parts = {"train": PartManifest(rows=80, digest="a" * 64), "test": PartManifest(rows=20, digest="b" * 64)}
+    parts: dict[Part, PartManifest] = {
+        "train": PartManifest(rows=80, digest="a" * 64),
+        "test": PartManifest(rows=20, digest="b" * 64),
+    }
     manifest = Manifest(
         name="support",
         version=version_of(digest_of(parts)),
