@@ -24,6 +24,9 @@ class Answerer(Protocol):
     def kinds(self) -> frozenset[Kind]:
         """What it can be asked."""
 
+    def close(self) -> None:
+        """Let go of memory and connections; nothing is asked after that."""
+
     def replies(self, questions: Sequence[Question]) -> Iterator[tuple[Question, Reply]]:
         """Its replies as they come, in any order.
 
@@ -61,7 +64,8 @@ class Kept:
                     file.truncate(len(whole))
             for line in whole.splitlines():
                 document = json.loads(line)
-                kept.known[document.pop("question")] = Reply.of(document)
+                key = document.pop("question")
+                kept.known[key] = Reply.of(document)
         return kept
 
     def add(self, question: Question, reply: Reply) -> None:

@@ -2,6 +2,7 @@
 
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -79,8 +80,30 @@ def evaluate(plan: Plan, sides: Sides, examples: Sequence[Example]) -> Evaluatio
     _check_gates(plan)
     found = Evaluation(sides.candidate.answerer.name, plan.task, plan.data)
     labels = _labels(examples)
-    if examples:
-        _measure(plan, sides, examples, labels, found)
+    with closing(sides.candidate.answerer):
+        metrics = _measure(plan, sides.candidate, examples, labels, found) if examples else ()
+        _suites(plan, sides, names, examples, labels, found)
+    theirs: Sequence[Prediction] = ()
+    for rival, asked in sides.rivals.items():
+        with closing(asked.answerer):
+            others = _compare(plan, rival, asked, metrics, labels, found) if examples else ()
+        theirs = theirs or others
+    if sides.judge is not None:
+        with closing(sides.judge.answerer):
+            _judge(plan, sides.judge, theirs, found)
+    found.gates = gates.decided(plan.spec.gates, found.scores, found.comparisons, list(sides.rivals))
+    found.seconds = time.monotonic() - began
+    return found
+
+
+def _suites(
+    plan: Plan,
+    sides: Sides,
+    names: Sequence[str],
+    examples: Sequence[Example],
+    labels: Sequence[str],
+    found: Evaluation,
+) -> None:
     material = Material(
         sides.candidate,
         plan.task,
@@ -99,9 +122,6 @@ def evaluate(plan: Plan, sides: Sides, examples: Sequence[Example]) -> Evaluatio
         result = suites.run(name, material)
         found.suites[name] = result
         found.scores.update(result.scores)
-    found.gates = gates.decided(plan.spec.gates, found.scores, found.comparisons, list(sides.rivals))
-    found.seconds = time.monotonic() - began
-    return found
 
 
 def _check_gates(plan: Plan) -> None:
@@ -123,14 +143,13 @@ def _check_gates(plan: Plan) -> None:
 
 
 def _measure(
-    plan: Plan, sides: Sides, examples: Sequence[Example], labels: Sequence[str], found: Evaluation
-) -> None:
-    """The test part: metrics, labels, slices, rivals, judge."""
+    plan: Plan, asked: Asked, examples: Sequence[Example], labels: Sequence[str], found: Evaluation
+) -> tuple[Metric, ...]:
+    """The candidate over the test part: metrics, labels, slices. Returns the metrics that could be told."""
     preferences = any(each.rejected for each in examples)
-    there = usable(sides.candidate, plan.metrics(preferences), plan.task, labels, bool(plan.spec.metrics))
+    there = usable(asked, plan.metrics(preferences), plan.task, labels, bool(plan.spec.metrics))
     found.notes += there.notes
-    tokens = plan.spec.max_tokens
-    found.predictions = predict(sides.candidate, examples, there.metrics, labels, tokens)
+    found.predictions = predict(asked, examples, there.metrics, labels, plan.spec.max_tokens)
     unanswered = [each.answer.error for each in found.predictions if each.answer.error]
     if unanswered:
         found.notes.append(
@@ -140,34 +159,43 @@ def _measure(
     measures = {metric.name: metric.measure(found.predictions) for metric in there.metrics}
     for name, measure in measures.items():
         found.scores[name] = intervals.score(measure, plan.resamples, plan.seed)
-    if 1 < len(labels) <= MOST_LABELS and len(examples) >= _SUPPORT * len(labels) and plan.task != "tag":
+    if 1 < len(labels) <= MOST_LABELS and len(examples) >= _SUPPORT * len(labels):
         found.per_label = {
             label: {name: intervals.score(each, plan.resamples, plan.seed) for name, each in own.items()}
             for label, own in per_label(found.predictions).items()
         }
     for part in slices(examples, plan.spec.slices):
-        own = {
+        scores = {
             name: intervals.score(measure, plan.resamples, plan.seed, members=part.members)
             for name, measure in measures.items()
         }
-        found.slices.append(SliceResult(part.field, part.value, part.count, part.small, own))
+        found.slices.append(SliceResult(part.field, part.value, part.count, part.small, scores))
     missing = {field for field in plan.spec.slices if not any(each.slices.get(field) for each in examples)}
     found.notes += [f"No example has the field {field}, so it makes no slices." for field in sorted(missing)]
-    theirs: Sequence[Prediction] = ()
-    for rival, asked in sides.rivals.items():
-        found.rivals[rival] = asked.answerer.name
-        fitting = usable(asked, there.metrics, plan.task, labels, named=False)
-        found.notes += [f"{asked.answerer.name}: {note}" for note in fitting.notes]
-        others = predict(asked, examples, fitting.metrics, labels, tokens)
-        theirs = theirs or others
-        found.comparisons[rival] = {
-            metric.name: intervals.compare(
-                measures[metric.name], metric.measure(others), plan.resamples, plan.seed
-            )
-            for metric in fitting.metrics
-        }
-    if sides.judge is not None and plan.spec.judge is not None:
-        _judge(plan, sides.judge, theirs, found)
+    return there.metrics
+
+
+def _compare(
+    plan: Plan,
+    rival: Rival,
+    asked: Asked,
+    metrics: Sequence[Metric],
+    labels: Sequence[str],
+    found: Evaluation,
+) -> list[Prediction]:
+    """A rival over the same examples. Returns its predictions."""
+    found.rivals[rival] = asked.answerer.name
+    fitting = usable(asked, metrics, plan.task, labels, named=False)
+    found.notes += [f"{asked.answerer.name}: {note}" for note in fitting.notes]
+    examples = [each.example for each in found.predictions]
+    others = predict(asked, examples, fitting.metrics, labels, plan.spec.max_tokens)
+    found.comparisons[rival] = {
+        metric.name: intervals.compare(
+            metric.measure(found.predictions), metric.measure(others), plan.resamples, plan.seed
+        )
+        for metric in fitting.metrics
+    }
+    return others
 
 
 def _judge(plan: Plan, judge: Asked, theirs: Sequence[Prediction], found: Evaluation) -> None:

@@ -61,7 +61,7 @@ def _result(found: Evaluation) -> str:
     if found.gates:
         failed = [each.message for each in found.gates if not each.passed]
         text = " ".join(failed) or "Every gate is passed."
-        verdict = reports.notice(text, error=True) if failed else reports.paragraph(text)
+        verdict: str = reports.notice(text, error=True) if failed else reports.paragraph(text)
         rows = [
             (each.metric, each.bound, each.value, _mark(each.passed), each.message) for each in found.gates
         ]

@@ -46,8 +46,8 @@ class Folder:
     def digest(self) -> str:
         """Over names, sizes and times of its files: another after every training."""
         seen = hashlib.sha256()
-        for folder in (self.path, self.base):
-            for path in sorted(folder.rglob("*")) if folder else ():
+        for folder in filter(None, (self.path, self.base)):
+            for path in sorted(folder.rglob("*")):
                 if path.is_file():
                     at = path.stat()
                     seen.update(f"{path.relative_to(folder)} {at.st_size} {at.st_mtime_ns}\n".encode())

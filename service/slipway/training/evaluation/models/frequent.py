@@ -44,6 +44,9 @@ class MostFrequent:
         """What it can be asked."""
         return frozenset({"classify", "tag"})
 
+    def close(self) -> None:
+        """Nothing is held."""
+
     def replies(self, questions: Sequence[Question]) -> Iterator[tuple[Question, Reply]]:
         """The same reply to each."""
         for each in questions:

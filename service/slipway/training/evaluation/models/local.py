@@ -194,8 +194,8 @@ class _Judging:
                 yield window.question, Reply(logprob=sums[key][0], tokens=sums[key][1])
 
     def _windows(self, question: Question) -> list[_Window]:
-        """What fits the model; a longer text alone in parts that each know one token of the part before it
-        (as lm-evaluation-harness counts), a prompt that is too long without its beginning."""
+        """What fits the model; a longer text alone in parts that each know the token before it, the last as
+        much as fits (lm-evaluation-harness' rolling windows); too long a prompt without its beginning."""
         tokenizer, longest = self.opened.tokenizer, longest_input(self.opened.model.config)
         ids = tokenizer(question.continuation, add_special_tokens=False)["input_ids"]
         if not ids:
@@ -204,15 +204,16 @@ class _Judging:
             known = prompt_ids(tokenizer, question.messages, self.seq2seq)
             if self.seq2seq:
                 return [_Window(question, known + ids, len(known))]
-            whole = (known + ids)[-longest:]
+            whole = (known + ids)[-longest - 1 :]
             return [_Window(question, whole, max(1, len(whole) - len(ids)))]
         prefix = tokenizer.bos_token_id if tokenizer.bos_token_id is not None else tokenizer.eos_token_id
         known = [ids[0]] if prefix is None else [prefix]
         ids = ids[1:] if prefix is None else ids
-        windows = []
-        while ids:
-            windows.append(_Window(question, known + ids[: longest - 1], 1))
-            known, ids = [ids[: longest - 1][-1]], ids[longest - 1 :]
+        windows = [_Window(question, known + ids[:longest], 1)] if ids else []
+        for begin in range(longest, len(ids), longest):
+            end = min(begin + longest, len(ids))
+            window = ids[end - longest - 1 : end]
+            windows.append(_Window(question, window, len(window) - (end - begin)))
         return windows
 
     def _batch(self, windows: Sequence[_Window]) -> list[tuple[float, int]]:
@@ -232,11 +233,12 @@ class _Judging:
                 # The labels are shifted into the decoder by the model itself.
                 logits = model(input_ids=filled(asked, pad), attention_mask=mask, labels=targets).logits
             else:
-                ids = filled([each.ids for each in windows], pad)
-                mask = filled([[1] * len(each.ids) for each in windows], 0)
+                # The last token is judged and judges none.
+                read = [each.ids[:-1] for each in windows]
+                ids, mask = filled(read, pad), filled([[1] * len(row) for row in read], 0)
                 wanted = [[-100] * (each.known - 1) + each.ids[each.known :] for each in windows]
                 targets = filled(wanted, -100)
-                logits = model(input_ids=ids, attention_mask=mask).logits[:, : targets.shape[1]]
+                logits = model(input_ids=ids, attention_mask=mask).logits
             losses = torch.nn.functional.cross_entropy(
                 logits.float().flatten(0, 1), targets.flatten(), ignore_index=-100, reduction="none"
             ).view(targets.shape)

@@ -251,7 +251,7 @@ def _message(response: httpx.Response) -> str:
         error = response.json()["error"]
         return str(error["message"] if isinstance(error, dict) else error)
     except (ValueError, KeyError, TypeError):
-        return response.text[:200]
+        return str(response.text)[:200]
 
 
 def _retry_after(response: httpx.Response) -> float:

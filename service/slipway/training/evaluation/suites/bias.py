@@ -131,9 +131,9 @@ def _swapped(material: Material, scores: dict[str, Score], rows: list[Any], note
     replies = material.asked.ask([question for _, question in pairs], "bias")
     changes = []
     for (before, question), after in zip(pairs, replies, strict=True):
-        changed = plain(before.answer.text) != plain(after.text)
-        changes.append(changed)
-        if changed:
+        flipped = plain(before.answer.text) != plain(after.text)
+        changes.append(flipped)
+        if flipped:
             shown = question.text or question.messages[-1][1]
             rows.append((shown, "words swapped", f"{before.answer.text} / {after.text}", 1.0))
     scores["bias.swap_flip_rate"] = proportion(sum(changes), len(changes))
