@@ -94,11 +94,23 @@ def test_labels_of_any_text_are_drawn(label: str) -> None:
     text.encode()
 
 
+def test_numbers_at_logarithmic_axes_are_plain() -> None:
+    fig, axes = reports.chart()
+    axes.loglog([0.001, 10, 1000], [1, 10, 1000])
+    axes.set_title("costs $5 and $6")
+    text = reports.figure(fig)
+    assert "mathdefault" not in text
+    for number in ("0.001", "1,000"):
+        assert number in Seen(text).text
+    assert "costs $5 and $6" in Seen(text).text
+
+
 def test_numbers_are_written_for_people() -> None:
-    seen = Seen(reports.table(["a", "b", "c", "d", "e"], [[1234567, 0.123456, None, True, 12345.6]]))
-    assert seen.tags.count("td") == 5
-    assert seen.attributes.count(("class", "number")) == 3 + 3
-    for written in ("1,234,567", "0.1235", "–", "yes", "12,346"):  # noqa: RUF001
+    row = [1234567, 0.123456, None, True, 12345.6, reports.Share(0.25), reports.Share(0.0123)]
+    seen = Seen(reports.table(["a", "b", "c", "d", "e", "f", "g"], [row]))
+    assert seen.tags.count("td") == 7
+    assert seen.attributes.count(("class", "number")) == 5 + 5
+    for written in ("1,234,567", "0.1235", "–", "yes", "12,346", "25.0%", "1.23%"):  # noqa: RUF001
         assert written in seen.text
 
 

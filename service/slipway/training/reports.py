@@ -22,8 +22,14 @@ class HTML(str):
     __slots__ = ()
 
 
+class Share(float):
+    """A number that is written in per cent."""
+
+    __slots__ = ()
+
+
 Cell: TypeAlias = str | float | bool | None
-"""Of a table. Strings are escaped, numbers stand to the right, None is a dash, `HTML` stays as it is."""
+"""Of a table. Strings are escaped, `HTML` is not; numbers stand to the right; None is a dash."""
 
 _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff\ufffe\uffff]")
 _CSP = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; base-uri 'none'; form-action 'none'"
@@ -45,9 +51,9 @@ p{max-width:44rem;margin:.5rem 0}
 table{border-collapse:collapse;font-size:.9rem;min-width:20rem;overflow-wrap:normal}
 caption{text-align:left;color:var(--soft);padding:.25rem 0}
 th,td{text-align:left;vertical-align:top;padding:.3rem .9rem .3rem 0;border-bottom:1px solid var(--line)}
-td{max-width:36rem;overflow-wrap:anywhere;min-width:4rem;white-space:pre-line;unicode-bidi:isolate}
+td{max-width:26rem;overflow-wrap:break-word;white-space:pre-line;unicode-bidi:isolate}
 th{color:var(--soft);font-weight:600}
-.number{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap;min-width:0}
+.number{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
 figure{margin:1rem 0}
 svg{max-width:100%;height:auto;display:block;color:var(--ink);fill:currentColor}
 svg text{font-family:inherit!important;fill:currentColor}
@@ -156,7 +162,7 @@ def figure(fig: "Figure", alt: str = "") -> HTML:
     head, _, rest = svg.partition(">")
     label = escape(alt)
     head = re.sub(r'\s(width|height)="[^"]*"', "", head)
-    width, height = (round(72 * inches) for inches in fig.get_size_inches())
+    width, height = (round(96 * inches) for inches in fig.get_size_inches())
     opened = (
         f'{head} width="{width}" height="{height}" role="img" aria-label="{label}"><title>{label}</title>'
     )
@@ -197,6 +203,8 @@ def _cell(value: Cell) -> tuple[str, bool]:
         return ("yes" if value else "no"), False
     if isinstance(value, str):
         return _filled(value), False
+    if isinstance(value, Share):
+        return f"{value:.{1 if value >= 0.0995 else 2}%}" if value else "0%", True
     if isinstance(value, float) and not value.is_integer():
         return f"{value:,.4g}" if abs(value) < 1e4 else f"{value:,.0f}", True
     return f"{value:,.0f}", True
@@ -207,9 +215,6 @@ def _svg(fig: "Figure") -> str:
     import matplotlib
     from matplotlib.text import Text
 
-    for text in fig.findobj(Text):
-        text.set_parse_math(False)  # A dollar sign in somebody's data is no formula.
-        text.set_text(_CONTROLS.sub("\ufffd", text.get_text()))
     buffer = io.StringIO()
     unset = dict.fromkeys(("Creator", "Date", "Format", "Type"))
     with (
@@ -218,6 +223,21 @@ def _svg(fig: "Figure") -> str:
     ):
         # The browser has glyphs that matplotlib's own font lacks.
         warnings.filterwarnings("ignore", message="Glyph .* missing from")
+        for text in fig.findobj(Text):
+            text.set_parse_math(False)  # A dollar sign in somebody's data is no formula.
+            text.set_text(_CONTROLS.sub("\ufffd", text.get_text()))
+        for axes in fig.axes:
+            for axis in (axes.xaxis, axes.yaxis):
+                _write_plainly(axis)
         fig.savefig(buffer, format="svg", transparent=True, metadata=unset)
     whole = buffer.getvalue()
     return re.sub(r"<!--.*?-->\s*", "", whole[whole.index("<svg") :], flags=re.DOTALL).strip()
+
+
+def _write_plainly(axis: Any) -> None:
+    """Numbers instead of formulas at a logarithmic axis that has no format of its own."""
+    from matplotlib.ticker import FuncFormatter, LogFormatter, NullFormatter
+
+    if isinstance(axis.get_major_formatter(), LogFormatter):
+        axis.set_major_formatter(FuncFormatter(lambda value, _: f"{value:{',.0f' if value >= 1 else 'g'}}"))
+        axis.set_minor_formatter(NullFormatter())

@@ -9,7 +9,7 @@ from slipway.training.exploration import pictures
 from slipway.training.exploration.counting import Lengths
 from slipway.training.exploration.statistics import Group, PartStatistics, Vocabulary
 from slipway.training.exploration.warnings import cramers_v, evenness, is_group
-from slipway.training.reports import Cell
+from slipway.training.reports import Cell, Share
 
 Parts = Mapping[Part, PartStatistics]
 """The parts that hold rows."""
@@ -66,7 +66,7 @@ def vocabulary(parts: Parts) -> str:
     top = known.words.counts.most_common(_TOP)
     words = reports.table(
         ["word", "occurrences", "share"],
-        [(word, count, f"{count / known.words.total:.2%}") for word, count in top],
+        [(word, count, Share(count / known.words.total)) for word, count in top],
         "The most frequent words of train",
     )
     pictured = pictures.zipf(known) if known.words.total else ""
@@ -78,9 +78,9 @@ def vocabulary(parts: Parts) -> str:
     )
 
 
-def _covered(vocabulary: Vocabulary, known: Vocabulary) -> str:
+def _covered(vocabulary: Vocabulary, known: Vocabulary) -> Share | None:
     inside = sum(count for word, count in vocabulary.words.counts.items() if word in known.words.counts)
-    return f"{inside / vocabulary.words.total:.1%}" if vocabulary.words.total else "–"  # noqa: RUF001
+    return Share(inside / vocabulary.words.total) if vocabulary.words.total else None
 
 
 def subwords(parts: Parts) -> str:
@@ -100,9 +100,9 @@ def subwords(parts: Parts) -> str:
             name,
             each.lengths.number,
             each.fertility,
-            f"{each.continued:.1%}",
+            Share(each.continued),
             each.characters_per_token,
-            f"{each.unknown_share:.2%}",
+            Share(each.unknown_share),
             each.lengths.longest,
         )
         for name, each in measured.items()
@@ -125,11 +125,7 @@ def labels(parts: Parts) -> str:
     rows = [
         (
             name,
-            *(
-                value
-                for each in counts.values()
-                for value in (each[name], f"{each[name] / each.total():.1%}")
-            ),
+            *(value for each in counts.values() for value in (each[name], Share(each[name] / each.total()))),
         )
         for name in names[: 4 * _TOP]
     ]
@@ -183,7 +179,7 @@ def _group(name: str, group: Group, parts: Parts) -> str:
     rows = [
         (
             value,
-            *(text for each in there.values() for text in (each[value], f"{each[value] / each.total():.1%}")),
+            *(text for each in there.values() for text in (each[value], Share(each[value] / each.total()))),
         )
         for value in values[: 2 * _TOP]
     ]

@@ -15,6 +15,8 @@ _BINS = 32
 
 def lengths(found: Mapping[Part, Lengths], what: str) -> reports.HTML:
     """Shares of the rows by their length, of each part; lengths grow by factors."""
+    from matplotlib.ticker import LogLocator
+
     figure, axes = reports.chart()
     most = max((each.longest for each in found.values()), default=0)
     edges = _edges(most)
@@ -26,14 +28,19 @@ def lengths(found: Mapping[Part, Lengths], what: str) -> reports.HTML:
             at = next((at for at, edge in enumerate(edges[1:]) if length < edge), len(bars) - 1)
             bars[at] += count / each.number
         axes.stairs(bars, edges, label=part, color=COLORS[part], linewidth=1.6, fill=False)
-    if most > 30:
-        axes.set_xscale("symlog", linthresh=10)
-    axes.set_xlim(left=0)
+    if most > _BINS:
+        least = min(each.shortest for each in found.values() if each.number)
+        if least:
+            axes.set_xscale("log", subs=[])
+            axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        else:
+            axes.set_xscale("symlog", linthresh=10)
+        axes.set_xlim(left=0.9 * least)
     axes.set_xlabel(what)
     axes.set_ylabel("share of the rows")
     _percent(axes.yaxis)
     _plain(axes.xaxis)
-    _legend(axes)
+    _legend(figure)
     return reports.figure(figure, f"Distribution of {what} in {' and '.join(found)}")
 
 
@@ -49,7 +56,7 @@ def zipf(vocabulary: Vocabulary) -> reports.HTML:
     ranks.set_xlabel("rank")
     ranks.set_ylabel("occurrences")
     growth.plot(*zip(*(vocabulary.growth or [(0, 0)]), strict=True), ".-", color=COLORS["test"], markersize=3)
-    growth.set_title("Heaps: vocabulary as texts go on")
+    growth.set_title("Heaps: vocabulary")
     growth.set_xlabel("words read")
     growth.set_ylabel("different words")
     _thousands(growth)
@@ -77,7 +84,7 @@ def bars(parts: Mapping[Part, Counter[str]], what: str) -> reports.HTML:
     axes.set_xlabel("share")
     _percent(axes.xaxis)
     if len(used) > 1:
-        _legend(axes)
+        _legend(figure)
     return reports.figure(figure, f"Shares of {what} in {' and '.join(used)}")
 
 
@@ -100,7 +107,7 @@ def labels_by_group(field: str, labels: Mapping[str, Counter[str]]) -> reports.H
     axes.grid(axis="y", visible=False)
     axes.set_xlim(0, 1)
     _percent(axes.xaxis)
-    figure.legend(loc="outside upper left", ncols=4, frameon=False, fontsize="small")
+    _legend(figure)
     return reports.figure(figure, f"Labels by {field}")
 
 
@@ -141,8 +148,8 @@ def _thousands(axes: object) -> None:
         axis.set_major_formatter(EngFormatter(sep=""))
 
 
-def _legend(axes: object) -> None:
-    axes.legend(frameon=False)  # type: ignore[attr-defined]
+def _legend(figure: object) -> None:
+    figure.legend(loc="outside upper left", ncols=4, frameon=False)  # type: ignore[attr-defined]
 
 
 def _short(name: str) -> str:

@@ -1,16 +1,18 @@
 """The exploration report: one HTML page beside a version's files."""
 
+import re
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 from slipway.training import reports
 from slipway.training.data.versions import DatasetVersion, Part
-from slipway.training.drift import shift_of
+from slipway.training.drift import Shift, shift_of
 from slipway.training.exploration import distributions
 from slipway.training.exploration.statistics import Statistics
 from slipway.training.exploration.warnings import warnings
-from slipway.training.reports import HTML, Cell
+from slipway.training.reports import HTML, Cell, Share
 from slipway.training.runs import write_atomically
 
 _EXCERPT = 200
@@ -71,16 +73,15 @@ def _warnings(statistics: Statistics) -> str:
     found = warnings(statistics)
     if not found:
         return reports.paragraph("Nothing was found that speaks against training on this.")
-    return "".join(reports.notice(each) for each in found)
+    return "".join(reports.notice(_marked(each)) for each in found)
 
 
 def _drift(statistics: Statistics) -> str:
     rows = [
-        (part, shift.of, shift.psi, shift.bound, shift.js, "yes" if shift.drifted else "no")
+        (part, shift.of, round(shift.psi, 4), shift.bound, round(shift.js, 4), shift.drifted)
         for part, found in statistics.shifts.items()
-        for shift in found
+        for shift in [*found, *_label_shift(statistics, part)]
     ]
-    rows += [row for part in statistics.shifts for row in _label_shift(statistics, part)]
     text: str = reports.paragraph(
         "How far each part is from train. PSI: population stability index, of which more than its bound is"
         " more than chance and custom allow; JS: Jensen-Shannon divergence, from 0 to 1. Rows that an"
@@ -91,12 +92,10 @@ def _drift(statistics: Statistics) -> str:
     return text + reports.table(["part", "of", "PSI", "bound", "JS", "differs"], rows)
 
 
-def _label_shift(statistics: Statistics, part: Part) -> list[tuple[Part, str, float, float, float, str]]:
+def _label_shift(statistics: Statistics, part: Part) -> list[Shift]:
     train, other = statistics.parts["train"].labels.counts, statistics.parts[part].labels.counts
     shift = shift_of("labels", train, other)
-    if shift is None:
-        return []
-    return [(part, shift.of, shift.psi, shift.bound, shift.js, "yes" if shift.drifted else "no")]
+    return [] if shift is None else [shift]
 
 
 def _repeats(version: DatasetVersion, statistics: Statistics) -> str:
@@ -124,7 +123,7 @@ def _dropped(version: DatasetVersion) -> str:
     if not manifest.dropped:
         return reports.paragraph(f"Nothing, of {read:,} records that were read.")
     rows = [
-        (each.reason, each.count, f"{each.count / read:.2%}" if read else None) for each in manifest.dropped
+        (each.reason, each.count, Share(each.count / read) if read else None) for each in manifest.dropped
     ]
     text: str = reports.table(["reason", "records", "of those read"], rows)
     for each in manifest.dropped:
@@ -171,7 +170,7 @@ def _augmentation(version: DatasetVersion, parts: distributions.Parts) -> str:
             step["name"],
             step["share"],
             made[step["name"]],
-            ", ".join(f"{k}: {v}" for k, v in step["options"].items()),
+            _options(step),
         )
         for step in version.manifest.augmentation
     ]
@@ -190,14 +189,20 @@ def _lineage(version: DatasetVersion) -> str:
         for each in manifest.sources
     ]
     head = ["source", "from", "licence", "read", "kept", "weight", "digest"]
-    steps = [
-        (step["name"], ", ".join(f"{k}: {v}" for k, v in step["options"].items()))
-        for step in manifest.preparation
-    ]
+    steps = [(step["name"], _options(step)) for step in manifest.preparation]
     changed = [
         (what, count) for what, count in manifest.changed.items() if not what.startswith("personal data: ")
     ]
     text: str = reports.table(head, rows) + reports.table(["step", "options"], steps, "Preparation, in order")
     if changed:
         text += reports.table(["what was changed", "records"], changed)
-    return text + reports.facts(sorted(manifest.code.items()))
+    return text + reports.details("Code and libraries", reports.facts(sorted(manifest.code.items())))
+
+
+def _options(step: dict[str, Any]) -> str:
+    return ", ".join(f"{name}: {value}" for name, value in step["options"].items()) or "defaults"
+
+
+def _marked(text: str) -> HTML:
+    """A sentence whose names stand between backticks."""
+    return HTML(re.sub("`([^`]*)`", r"<code>\1</code>", reports.escape(text)))

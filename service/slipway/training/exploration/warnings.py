@@ -113,8 +113,8 @@ def _coverage(statistics: Statistics) -> Iterator[str]:
         if small:
             shown = [f"{value} ({count:,} rows)" for value, count in small]
             yield (
-                f"`{name}`: hardly any training rows of {_listed(shown, mark=False)}. What it does for them"
-                " is left to chance; collect more, or say in its card that they are not covered."
+                f"`{name}`: hardly any training rows of {_listed(shown, mark=False)}. What a model does for"
+                " them is left to chance; collect more, or say in its card that they are not covered."
             )
         if group.absent > _ABSENT * train.rows:
             yield f"`{name}` is missing from {group.absent / train.rows:.0%} of the training rows."
