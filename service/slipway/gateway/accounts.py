@@ -134,8 +134,12 @@ def _line(exchange: Exchange) -> dict[str, object]:
             line["cost_usd"] = exchange.cost / 1_000_000_000
         if exchange.estimated:
             line["estimated"] = True
-    if exchange.answered_by not in ("", exchange.model):
-        line["served_model"] = exchange.answered_by
+    if exchange.member_of:
+        line["ensemble"] = exchange.member_of
+    if exchange.served is not None and exchange.served.name != exchange.model:
+        line["served_model"] = exchange.served.name
+    if exchange.version:
+        line["version"] = exchange.version
     if exchange.address:
         line["endpoint"] = exchange.address
     if exchange.attempts > 1:

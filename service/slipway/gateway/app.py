@@ -31,6 +31,7 @@ from slipway.gateway.batches.asking import Asking
 from slipway.gateway.batches.runner import BatchRunner
 from slipway.gateway.catalog import Catalog, Source
 from slipway.gateway.files.store import Files
+from slipway.gateway.ensembles.asking import Ensembles
 from slipway.gateway.finetuning.folders import FolderFineTunes
 from slipway.gateway.finetuning.places import FineTunes
 from slipway.gateway.finetuning.runner import FineTuningRunner
@@ -223,6 +224,9 @@ def make_gateway(
     gateway.background.append(responses.run)
     messages = Messages(serving)
     serving.handlers = {
+    serving.ensembles = Ensembles(
+        serving.perform, routes, lambda: catalog.snapshot, accounts, time.perf_counter
+    )
         "/v1/responses": responses.create,
         "/v1/responses/input_tokens": responses.count,
         "/v1/messages": messages.create,

@@ -38,6 +38,10 @@ class Exchange:
     priority: Priority = "normal"
     batch: str | None = None
     """The batch that it belongs to."""
+    member_of: str = ""
+    """The ensemble for which this model is asked, beside others."""
+    by_members: bool = False
+    """An ensemble's members are asked for it, each in an exchange of its own."""
     stream: bool = False
     status: int = 500
     error: str = ""
@@ -81,11 +85,6 @@ class Exchange:
 
     sampled: Sampled | None = None
     """It is traced."""
-
-    @property
-    def answered_by(self) -> str:
-        """The name of who answered, down to an adapter's version; "" where nobody was found."""
-        return self.version or (self.served.name if self.served is not None else "")
 
     @property
     def request_id(self) -> str:

@@ -47,8 +47,20 @@ def served(snapshot: Snapshot, name: str) -> Model | None:
     if not found or found[0].name == name:
         return found[0] if found else None
     ready = tuple(address for each in found for address in each.ready)
+    if not _quorate(snapshot, name):
+        ready = ()
     status = None if ready else found[0].status  # No service's own: another may serve while one fails.
     return replace(found[0], name=name, parent=None, ready=ready, status=status)
+
+
+def _quorate(snapshot: Snapshot, name: str) -> bool:
+    """Whether enough members can serve, where `name` is an ensemble."""
+    spec = snapshot.routes[name].spec
+    if spec.ensemble is None:
+        return True
+    served_by = [candidates(snapshot, target.model, lambda: 0.0) for target in spec.members]
+    able = sum(any(each.ready for each in models) for models in served_by)
+    return able >= (spec.ensemble.quorum or len(spec.members) // 2 + 1)
 
 
 def _names(
@@ -58,8 +70,8 @@ def _names(
     if route is None or name in snapshot.models:
         yield name
         return
-    if depth >= DEEPEST:
-        return
+    if depth >= DEEPEST or (depth and route.spec.ensemble is not None):
+        return  # What asks several models is no target: one of them would answer for all.
     first = chosen(route, share(name, sticky) if sticky is not None else draw())
     others = [target.model for target in route.spec.targets if target.model != first and target.weight]
     for each in (first, *route.spec.fallbacks, *others):

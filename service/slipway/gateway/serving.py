@@ -18,6 +18,7 @@ from slipway.gateway.accounts import Accounts
 from slipway.gateway.answering import Answering
 from slipway.gateway.auth import Key
 from slipway.gateway.catalog import Catalog, Model
+from slipway.gateway.ensembles.asking import Ensembles, asks_several
 from slipway.gateway.errors import APIError
 from slipway.gateway.exchanges import CLIENT_LEFT, Exchange
 from slipway.gateway.identity.audit import Audit
@@ -74,6 +75,7 @@ class Serving:
     handlers: Mapping[str, Handler] = field(default_factory=dict)
     """By path: the routes that keep state."""
     in_flight: int = 0
+    ensembles: Ensembles = field(init=False)
 
     async def __call__(
         self, route: Route, head: Head, client: Client, scope: Scope, receive: Receive, send: Send
@@ -119,6 +121,9 @@ class Serving:
         route = exchange.route.asked
         assert exchange.key is not None  # noqa: S101 - for the type checker; callers have identified it
         models = self._models(exchange, exchange.key, body)
+        if not models:
+            await self.ensembles.answer(exchange, body, admitted)
+            return
         for name in check(route.table, body):
             del body[name]
         models = _require(route, models, body)
@@ -215,7 +220,10 @@ class Serving:
             raise errors.overloaded("The gateway has as many requests as it can take. Try again shortly.")
 
     def _models(self, exchange: Exchange, key: Key, body: Body) -> tuple[Model, ...]:
-        """The models that may answer, best first. A key needs to be let to the name that was asked for."""
+        """The models that may answer, best first; none for an ensemble, whose members all have to.
+
+        A key needs to be let to the name that was asked for.
+        """
         name = body.get("model")
         if name is None:
             raise errors.invalid_request(
@@ -228,7 +236,11 @@ class Serving:
         if model is None or model.split or model.versions:
             exchange.session = _session(body)  # Now, since an engine may not be told all of it.
         found = (model,) if model is not None else candidates(snapshot, name, random, exchange.session)
-        if not found or not key.allows(name):
+        if model is None and not exchange.member_of and asks_several(snapshot.routes.get(name)):
+            found = ()
+        elif not found:
+            raise errors.model_not_found(name)
+        if not (key.allows(name) or exchange.member_of):
             raise errors.model_not_found(name)
         exchange.model = name
         return found

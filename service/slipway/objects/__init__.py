@@ -28,7 +28,7 @@ from slipway.objects.llmservices import (
     Task,
 )
 from slipway.objects.meta import API_VERSION, Condition, Metadata, Resource
-from slipway.objects.modelroutes import ModelRoute, ModelRouteSpec, Target
+from slipway.objects.modelroutes import Ensemble, ModelRoute, ModelRouteSpec, Target
 from slipway.objects.owners import Owner, OwnerSpec
 from slipway.objects.resources import Resources
 from slipway.objects.rollouts import Analysis, RolloutSpec, Step
@@ -59,6 +59,7 @@ __all__ = [
     "Condition",
     "Duration",
     "EngineSpec",
+    "Ensemble",
     "Factor",
     "FetchStatus",
     "FineTune",

@@ -100,4 +100,4 @@ async def test_usage_says_which_version_answered(place: StartPlace, start_upstre
     port = there.start().port()
     assert (await ask(port, model="s")).status == 200
     record = (await there.recorded(1))[0]
-    assert (record["model"], record["served_model"], record["service"]) == ("s", "s.v3", "m")
+    assert (record["model"], record["served_model"], record["revision"]) == ("s", "s", "s.v3")

@@ -96,9 +96,9 @@ def _metrics(row: Job, record: Record) -> Iterator[Any]:
 
 _NAMES = {
     "loss": "train_loss",
-    "mean_token_accuracy": "train_mean_token_accuracy",
+    "accuracy": "train_mean_token_accuracy",
     "eval_loss": "valid_loss",
-    "eval_mean_token_accuracy": "valid_mean_token_accuracy",
+    "eval_accuracy": "valid_mean_token_accuracy",
 }
 
 

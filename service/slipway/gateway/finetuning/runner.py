@@ -35,9 +35,9 @@ RESULTS = "fine-tune-results"
 _COLUMNS = {
     "step": "step",
     "train_loss": "loss",
-    "train_accuracy": "mean_token_accuracy",
+    "train_accuracy": "accuracy",
     "valid_loss": "eval_loss",
-    "valid_mean_token_accuracy": "eval_mean_token_accuracy",
+    "valid_mean_token_accuracy": "eval_accuracy",
 }
 """Of the file of results, after OpenAI's, by the names that runs have for them."""
 

@@ -25,9 +25,10 @@ class Recording:
 
     def close(self, exchange: Exchange) -> None:
         """The request has ended; its `ended`, tokens and cost are known."""
-        if exchange.key is None:
+        if exchange.key is None or exchange.by_members:
             return
-        told = outcome(exchange, self.catalog.snapshot.revisions.get(exchange.address, ""))
+        revision = exchange.version or self.catalog.snapshot.revisions.get(exchange.address, "")
+        told = outcome(exchange, revision)
         if exchange.entry:
             self.journal.close(exchange.entry, told)
         else:
@@ -41,10 +42,13 @@ def asked(exchange: Exchange) -> Asked:
     """What was asked, as far as it is known."""
     key, head, route, served = exchange.key, exchange.head, exchange.route, exchange.served
     assert key is not None  # noqa: S101 - strangers leave no record
-    model = ("", "", "") if served is None else (exchange.answered_by, served.service, served.revision)
+    model = exchange.member_of or exchange.model
+    who = ("", "", "")
+    if served is not None:
+        who = (served.name, served.service, exchange.version or served.revision)
     prompt, completion = exchange.reserved_prompt, exchange.reserved_completion
     return Asked(
-        (key.name, key.owner, exchange.model, route.path, route.operation, exchange.priority, *model),
+        (key.name, key.owner, model, route.path, route.operation, exchange.priority, *who),
         head.request_id.decode(),
         exchange.stream,
         prompt,
@@ -56,7 +60,7 @@ def asked(exchange: Exchange) -> Asked:
 
 
 def outcome(exchange: Exchange, revision: str) -> Outcome:
-    """What became of it. `revision` is the endpoint's where that is known."""
+    """What became of it. `revision` is the adapter's version, else the endpoint's where that is known."""
     usage = exchange.usage
     return Outcome(
         (exchange.address, revision),

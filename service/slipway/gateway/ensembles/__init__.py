@@ -1,0 +1,1 @@
+"""Virtual models that ask several models for one request, and make one answer of theirs."""
