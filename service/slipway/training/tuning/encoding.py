@@ -180,17 +180,24 @@ def _place(dataset: "DatasetVersion", part: "Part", encoder: Encoder, folder: Pa
 
 
 def _key(dataset: "DatasetVersion", encoder: Encoder) -> str:
-    backend = getattr(encoder.tokenizer, "backend_tokenizer", None)
     depends = (
         _VERSION,
         dataset.digest,
-        backend.to_str() if backend is not None else repr(encoder.tokenizer),
+        _description(encoder.tokenizer),
         encoder.tokenizer.chat_template,
         encoder.max_length,
         encoder.labels,
         encoder.sequence_to_sequence,
     )
-    return hashlib.sha256(json.dumps(depends).encode()).hexdigest()[:16]
+    return hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def _description(tokenizer: Any) -> Any:
+    """All that a tokenizer does, but for what a call before has set in it."""
+    backend = getattr(tokenizer, "backend_tokenizer", None)
+    if backend is None:
+        return repr(tokenizer)
+    return json.loads(backend.to_str()) | {"truncation": None, "padding": None}
 
 
 def labels_of(dataset: "DatasetVersion", task: str) -> tuple[str, ...]:
