@@ -83,7 +83,7 @@ def view(run: Run) -> RunView:
     state: State = "Waiting"
     if running:
         state = "Running"
-    elif (run.folder / "cancelled").exists():
+    elif is_cancelled(run):
         state = "Cancelled"
     elif "Failed" in states:
         state = "Failed"
@@ -102,6 +102,11 @@ def is_running(run: Run) -> bool:
     except BlockingIOError:
         return True
     return False
+
+
+def is_cancelled(run: Run) -> bool:
+    """Whether it was ended for good."""
+    return (run.folder / "cancelled").exists()
 
 
 def cancel(run: Run) -> bool:
@@ -158,7 +163,7 @@ class Runner:
         """
         with (self.run.folder / "lock").open("wb") as lock:
             self._take(lock)
-            if (self.run.folder / "cancelled").exists():
+            if is_cancelled(self.run):
                 raise TrainingRunError(
                     f"{self.run.name} was cancelled;"
                     f" `slipway finetune retry {self.run.name} STAGE` lets it go on."
