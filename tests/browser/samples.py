@@ -197,6 +197,10 @@ CHECKPOINTS = [
     }
     for step in (10, 5)
 ]
+REPORTS = [
+    {"id": "data", "title": "The data", "url": "v1/fine_tuning/jobs/ftjob-run/reports/data?expires=1"},
+    {"id": "card", "title": "The model card", "url": "v1/fine_tuning/jobs/ftjob-run/reports/card?expires=1"},
+]
 FEEDBACK = {
     "id": "feedback_1",
     "request_id": "req-9",
@@ -236,6 +240,7 @@ def in_use(script: Script, me: dict[str, Any] = ADMIN) -> None:
         "GET /v1/batches": (200, listed(*BATCHES)),
         "GET /v1/fine_tuning/jobs": (200, listed(*JOBS)),
         "GET /v1/fine_tuning/jobs/ftjob-run": (200, JOBS[0]),
+        "GET /v1/fine_tuning/jobs/ftjob-run/reports": (200, listed(*REPORTS)),
         "GET /v1/fine_tuning/jobs/ftjob-run/events": (200, listed(*job_events(12))),
         "GET /v1/fine_tuning/jobs/ftjob-run/checkpoints": (200, listed(*CHECKPOINTS)),
         "GET /v1/feedback": (200, listed(FEEDBACK)),

@@ -491,6 +491,8 @@ def test_a_jobs_curve_grows_while_it_runs(admin: Console, script: Script) -> Non
     assert rows(table(admin, "Loss by step"))[4] == ["5", "0.4000", "0.4200"]
     script.replies["GET /v1/fine_tuning/jobs/ftjob-run/events"] = (200, listed(*job_events(20)))
     expect(steps).to_have_count(20)
+    report = admin.page.get_by_role("link", name="The model card")
+    assert str(report.get_attribute("href")).endswith("/v1/fine_tuning/jobs/ftjob-run/reports/card?expires=1")
     assert rows(table(admin, "Checkpoints"))[0][:2] == ["10", "0.2100"]
     assert rows(table(admin, "Events"))[0][1] == "Warning Memory is short: micro-batches of 4."
 

@@ -18,6 +18,7 @@ from slipway.gateway.apis import batches as batches_api
 from slipway.gateway.apis import feedback as feedback_api
 from slipway.gateway.apis import files as files_api
 from slipway.gateway.apis import fine_tuning as fine_tuning_api
+from slipway.gateway.apis import fine_tuning_reports as fine_tuning_reports_api
 from slipway.gateway.apis import keys as keys_api
 from slipway.gateway.apis import limits as limits_api
 from slipway.gateway.apis import make_caller
@@ -30,8 +31,8 @@ from slipway.gateway.apis.changing import Changing
 from slipway.gateway.batches.asking import Asking
 from slipway.gateway.batches.runner import BatchRunner
 from slipway.gateway.catalog import Catalog, Source
-from slipway.gateway.files.store import Files
 from slipway.gateway.ensembles.asking import Ensembles
+from slipway.gateway.files.store import Files
 from slipway.gateway.finetuning.folders import FolderFineTunes
 from slipway.gateway.finetuning.places import FineTunes
 from slipway.gateway.finetuning.runner import FineTuningRunner
@@ -223,10 +224,10 @@ def make_gateway(
     responses = Responses(serving, database, gateway.name, settings.responses_keep, time.time)
     gateway.background.append(responses.run)
     messages = Messages(serving)
-    serving.handlers = {
     serving.ensembles = Ensembles(
         serving.perform, routes, lambda: catalog.snapshot, accounts, time.perf_counter
     )
+    serving.handlers = {
         "/v1/responses": responses.create,
         "/v1/responses/input_tokens": responses.count,
         "/v1/messages": messages.create,
@@ -242,6 +243,9 @@ def make_gateway(
             batches_api.router(caller, database, _now_us, batches.kick),
             fine_tuning_api.router(
                 caller, catalog, audit, tuning, signing, _now_us, settings.fine_tuning_jobs
+            ),
+            fine_tuning_reports_api.router(
+                caller, database, None if tuning is None else tuning.places, time.time
             ),
             responses_api.router(caller, database, responses),
             usage_api.router(caller, database, _now_us),

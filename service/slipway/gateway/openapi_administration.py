@@ -166,6 +166,16 @@ _OPERATIONS = {
     "GET /v1/fine_tuning/jobs/{job}/checkpoints": _Operation(
         "The steps at which a job was judged, newest first", listed(records.FINE_TUNING_CHECKPOINT), (404,)
     ),
+    "GET /v1/fine_tuning/jobs/{job}/reports": _Operation(
+        "What a job's stages wrote for people", listed(records.FINE_TUNING_REPORT), (404,)
+    ),
+    "GET /v1/fine_tuning/jobs/{job}/reports/{name}": _Operation(
+        "Read a job's report at a signed address",
+        {},
+        (404, 503),
+        open=True,
+        others={"text/html": {"schema": {"type": "string"}}, "text/plain": {"schema": {"type": "string"}}},
+    ),
     "GET /v1/fine_tuning/jobs/{job}/examples/{part}.jsonl": _Operation(
         "Read a job's examples at a signed address, for training Jobs",
         {},

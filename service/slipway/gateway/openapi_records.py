@@ -131,6 +131,7 @@ FINE_TUNING_CHECKPOINT = record(
     step_number=INTEGER,
     metrics={"type": "object", "additionalProperties": NUMBER},
 )
+FINE_TUNING_REPORT = record(_strings("id", "title", "url"), object={"const": "fine_tuning.job.report"})
 _MAY: dict[str, Schema] = {
     "role": {"enum": ["admin", "member"]},
     "models": _array(STRING),

@@ -12,7 +12,7 @@ import pytest
 from openai import AsyncOpenAI
 from openai.types.fine_tuning import FineTuningJob
 
-from integration.gateway.clients import chat
+from integration.gateway.clients import call, chat
 from integration.gateway.conftest import Running, Start, StartUpstream
 from integration.gateway.processes import Process
 from integration.gateway.states import State
@@ -203,7 +203,7 @@ async def test_what_was_fine_tuned_is_its_owners(
     assert name not in [each["id"] for each in listed]
 
     other = client(running.port, "sk-other")
-    for call in (
+    for operation in (
         other.fine_tuning.jobs.retrieve,
         other.fine_tuning.jobs.cancel,
         other.fine_tuning.jobs.pause,
@@ -212,7 +212,7 @@ async def test_what_was_fine_tuned_is_its_owners(
         other.fine_tuning.jobs.checkpoints.list,
     ):
         with pytest.raises(openai.NotFoundError):
-            await call(job.id)
+            await operation(job.id)
     assert (await other.fine_tuning.jobs.list()).data == []
     with pytest.raises(openai.NotFoundError):
         await other.fine_tuning.jobs.create(model="m", training_file=job.training_file)
@@ -437,3 +437,25 @@ async def test_examples_are_read_at_signed_addresses_alone(start: Start, client:
         path(signature=Signing(lambda: b"").sign(job.id, "training", 2**33)),
     ):
         assert (await running.call(wrong, key=None)).status == 404
+
+
+async def test_reports_are_read_at_addresses_that_need_no_key(start: Start, client: Any) -> None:
+    running, _, job, queue = await queued(start, client)
+    workspace = running.state.folder
+    queue.run = workspace / "runs" / job.id
+    for folder in (queue.run / "evaluation", workspace / "datasets" / "d" / "v"):
+        folder.mkdir(parents=True)
+    (workspace / "datasets" / "d" / "v" / "report.html").write_text("<h1>Data</h1>")
+    (workspace / "secret.html").write_text("no")
+    (queue.run / "prepare.json").write_text(json.dumps({"result": {"dataset": "d/v"}}))
+    (queue.run / "evaluate.json").write_text(json.dumps({"result": {"report": "runs/../../secret.html"}}))
+    queue.say("Training", startedAt=now())
+    listed = (await call(running.port, f"/v1/fine_tuning/jobs/{job.id}/reports")).json["data"]
+    assert [(each["id"], each["title"]) for each in listed] == [("data", "The data")]
+    shown = await call(running.port, f"/{listed[0]['url']}", key=None)
+    assert (shown.status, shown.body) == (200, b"<h1>Data</h1>")
+    assert shown.headers["content-type"].startswith("text/html")
+    assert "sandbox" in shown.headers["content-security-policy"]
+    assert "script-src" not in shown.headers["content-security-policy"]
+    other = listed[0]["url"].replace("reports/data", "reports/evaluation")
+    assert (await call(running.port, f"/{other}", key=None)).status == 404

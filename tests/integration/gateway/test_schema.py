@@ -83,6 +83,7 @@ TAKING = (
     "GET /v1/fine_tuning/jobs/{job}/events",
     "GET /v1/fine_tuning/jobs/{job}/checkpoints",
     "GET /v1/fine_tuning/jobs/{job}/examples/{part}.jsonl",
+    "GET /v1/fine_tuning/jobs/{job}/reports/{name}",
     "GET /v1/usage",
     "GET /v1/usage/receipt",
     "GET /v1/organization/usage/completions",
@@ -111,6 +112,7 @@ BARE = (
     "GET /v1/batches/{batch}",
     "POST /v1/batches/{batch}/cancel",
     "GET /v1/fine_tuning/jobs/{job}",
+    "GET /v1/fine_tuning/jobs/{job}/reports",
     "POST /v1/fine_tuning/jobs/{job}/cancel",
     "POST /v1/fine_tuning/jobs/{job}/pause",
     "POST /v1/fine_tuning/jobs/{job}/resume",
@@ -129,7 +131,10 @@ BARE = (
     "GET /metrics",
 )
 OPERATIONS = TAKING + BARE
-SIGNED = ("GET /v1/fine_tuning/jobs/{job}/examples/{part}.jsonl",)
+SIGNED = (
+    "GET /v1/fine_tuning/jobs/{job}/examples/{part}.jsonl",
+    "GET /v1/fine_tuning/jobs/{job}/reports/{name}",
+)
 """Whose addresses nobody guesses."""
 OPEN = ("GET /v1/sign-in", "GET /livez", "GET /readyz", "GET /metrics", *SIGNED)
 _MODELS = {"embeddings": "e", "score": "e", "rerank": "e", "classify": "c"}

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 from pydantic import ValidationError
 
 from slipway.gateway.finetuning.places import AwayError, Content, Record
+from slipway.gateway.finetuning.reports import StageReport
 from slipway.gateway.finetuning.signing import HOLDS, Signing
 from slipway.gateway.finetuning.specs import fine_tune
 from slipway.gateway.finetuning.store import Job
@@ -67,6 +68,10 @@ class ClusterFineTunes:
     async def record(self, row: Job) -> Record:
         """See FineTunes.record: what Jobs write lies on their volume."""
         return Record()
+
+    async def reports(self, row: Job) -> list[StageReport]:
+        """See FineTunes.reports: they lie on the Jobs' volume."""
+        return []
 
     async def tidy(self, row: Job) -> None:
         """See FineTunes.tidy: there is no copy."""

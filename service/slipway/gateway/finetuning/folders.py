@@ -19,6 +19,7 @@ from typing import Any
 from pydantic import BaseModel, ValidationError
 
 from slipway.gateway.finetuning.places import Content, Record
+from slipway.gateway.finetuning.reports import StageReport, reports_of
 from slipway.gateway.finetuning.specs import TRAINING, VALIDATION, fine_tune
 from slipway.gateway.finetuning.store import Job
 from slipway.objects import FineTuneStatus
@@ -76,6 +77,13 @@ class FolderFineTunes:
             await asyncio.to_thread(_lines, report.run / "events.jsonl"),
             await asyncio.to_thread(_lines, report.run / "metrics.jsonl"),
         )
+
+    async def reports(self, row: Job) -> list[StageReport]:
+        """See FineTunes.reports."""
+        report = await asyncio.to_thread(self._report, row)
+        if report is None or report.run is None:
+            return []
+        return await asyncio.to_thread(list, reports_of(report.run))
 
     async def tidy(self, row: Job) -> None:
         """See FineTunes.tidy."""

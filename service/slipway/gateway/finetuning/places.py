@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 
+from slipway.gateway.finetuning.reports import StageReport
 from slipway.gateway.finetuning.store import Job
 from slipway.objects import FineTuneStatus
 
@@ -50,6 +51,10 @@ class FineTunes(Protocol):
 
     async def record(self, row: Job) -> Record:
         """What its run has written."""
+        ...
+
+    async def reports(self, row: Job) -> list[StageReport]:
+        """What its stages have written for people, where that can be read."""
         ...
 
     async def tidy(self, row: Job) -> None:

@@ -1,6 +1,6 @@
 /** One fine-tuning job, live: where it stands, its curves, what happened, its checkpoints. */
 
-import { callJson, sentenceOf } from '../api/request.js';
+import { address, callJson, sentenceOf } from '../api/request.js';
 import { badge, button, facts, fill, nothing, section, when } from '../ui/blocks.js';
 import { box, confirm } from '../ui/dialogs.js';
 import { announce, make } from '../ui/dom.js';
@@ -30,23 +30,26 @@ export function job(root, id, stateOf, talk) {
   const path = `v1/fine_tuning/jobs/${encodeURIComponent(id)}`;
   const head = make('div');
   const figures = make('div');
+  const papers = make('div');
   const checkpoints = make('div');
   const log = make('div');
   const curves = liveCurves(figures);
   let live = true;
 
   const load = async () => {
-    const [found, events, kept] = await Promise.all([
+    const [found, written, events, kept] = await Promise.all([
       callJson(path),
+      callJson(`${path}/reports`),
       callJson(`${path}/events`, { query: { limit: EVENTS } }),
       callJson(`${path}/checkpoints`, { query: { limit: 100 } }),
     ]);
-    return { found, events: events.data, kept: kept.data };
+    return { found, reports: written.data, events: events.data, kept: kept.data };
   };
   const reload = () =>
-    fill(head, load, ({ found, events, kept }) => {
+    fill(head, load, ({ found, reports, events, kept }) => {
       live = LIVE.includes(found.status);
       curves.show(events);
+      papers.replaceChildren(...linksTo(reports));
       checkpoints.replaceChildren(...tableOf(kept));
       log.replaceChildren(...told(events));
       return [factsOf(found, stateOf), actions(found)];
@@ -90,6 +93,7 @@ export function job(root, id, stateOf, talk) {
     make('p', {}, make('a', { href: '#/fine-tuning' }, 'All fine-tuning jobs')),
     section('Job', { hint: id }, head),
     section('Loss', { hint: 'Of each step, and of the validation part where it was looked at.' }, figures),
+    section('Reports', { hint: 'What was found out on the way, each in a tab of its own.' }, papers),
     section('Checkpoints', {}, checkpoints),
     section('What happened', { hint: 'The newest first.' }, log),
   );
@@ -175,6 +179,20 @@ function read(events) {
     values: steps.map((step) => found.get(step)?.[metric] ?? null),
   }));
   return { steps, curves };
+}
+
+/** @param {any[]} reports */
+function linksTo(reports) {
+  if (!reports.length) return [nothing('There is no report yet.')];
+  return [
+    make(
+      'ul',
+      { className: 'row' },
+      ...reports.map(({ title, url }) =>
+        make('li', {}, make('a', { href: address(url), target: '_blank', rel: 'noopener' }, title)),
+      ),
+    ),
+  ];
 }
 
 /** @param {any[]} kept */
