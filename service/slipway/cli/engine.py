@@ -42,6 +42,8 @@ import click
 @click.option(
     "--adapters-file",
     type=click.Path(path_type=Path),
+    envvar="SLIPWAY_ADAPTERS_FILE",
+    show_envvar=True,
     help="JSON file with more of them, {NAME: SOURCE}; what is missing, or cannot be fetched, is left out.",
 )
 @click.option("--host", default="127.0.0.1", help="Address to listen on.")

@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, get_args
 
 import click
 
+from slipway.cli.finetune_trials import command as trials
 from slipway.cli.options import output_option, print_json, print_table, sentences
 from slipway.cli.workspaces import telling, workspace_of, workspace_option
 from slipway.objects.finetunes import Stage
@@ -25,6 +26,9 @@ def command() -> None:
 
     Each stage is a process whose results are files; whatever is stopped or killed goes on where it was.
     """
+
+
+command.add_command(trials, "trials")
 
 
 @command.command()

@@ -108,6 +108,10 @@ class StateFolder:
     def write_secret(self, name: str, value: str) -> None:
         self.write(self.secrets / name, value + "\n", 0o600)
 
+    def brought(self, service: str) -> Path:
+        """Which adapters FineTunes have brought to a service, {NAME: SOURCE}: for engines that begin anew."""
+        return self.root / "brought" / f"{service}.json"
+
     def engine_key(self) -> str:
         """The key that engines ask for, made on first use."""
         key = self.secret("engine-key")

@@ -240,6 +240,8 @@ class Supervisor:
             running.port = self._ports.take()
             argv = self._commands.engine(service, running.port)
         environment = environment_of(service, self._engine_key)
+        if service is not None:
+            environment["SLIPWAY_ADAPTERS_FILE"] = str(self._state.brought(service.metadata.name))
         try:
             child = running.launch(argv, self._state, self._launcher, environment, now, datetime.now(UTC))
         except OSError as error:

@@ -6,7 +6,8 @@ TrainingError          a stage cannot go on; `reason` for machines, the message 
 ├── SearchError        the space or the trials of a search
 ├── EvaluationError    a metric, a suite or the model that is asked
 │   └── GateError      the result is not good enough
-└── RegistryError      an artifact, its digest, its name
+├── RegistryError      an artifact, its digest, its name
+└── DeployError        the service that should get it, or its engines
 
 Stopped                the stage was asked to stop and has kept what it did; it goes on when begun again
 """
@@ -59,6 +60,12 @@ class RegistryError(TrainingError):
     """An artifact, its digest, its name."""
 
     default = "RegistryFailed"
+
+
+class DeployError(TrainingError):
+    """The service that should get it, or its engines."""
+
+    default = "DeployFailed"
 
 
 class Stopped(Exception):  # noqa: N818 - nothing went wrong

@@ -118,7 +118,8 @@ class Objective:
         # A vocabulary is wide: the head computes nothing for places that nobody learns from.
         hook = self.head.register_forward_pre_hook(lambda module, given: (given[0][row, column], *given[1:]))
         try:
-            return self.model(**inputs).logits.float()
+            # With a cache Transformers takes positions that begin anew for one sequence.
+            return self.model(**inputs, use_cache=False).logits.float()
         finally:
             hook.remove()
 

@@ -26,7 +26,11 @@ def keeps_apart(model: Any, vocabulary: int, device: torch.device) -> bool:
             for count in (_FIRST, _FIRST, _SECOND)
         )
         after_first, after_other = (_second_logits(model, each, second) for each in (first, other))
-        alone = model(input_ids=second, position_ids=_positions(_SECOND, device)).logits[0].float()
+        alone = (
+            model(input_ids=second, position_ids=_positions(_SECOND, device), use_cache=False)
+            .logits[0]
+            .float()
+        )
     finally:
         model.train(was_training)
     close = (after_first - alone).abs().mean() <= _CLOSE * alone.std()
@@ -36,7 +40,9 @@ def keeps_apart(model: Any, vocabulary: int, device: torch.device) -> bool:
 def _second_logits(model: Any, first: Tensor, second: Tensor) -> Tensor:
     device = second.device
     positions = torch.cat([_positions(_FIRST, device), _positions(_SECOND, device)], dim=1)
-    logits: Tensor = model(input_ids=torch.cat([first, second], dim=1), position_ids=positions).logits
+    logits: Tensor = model(
+        input_ids=torch.cat([first, second], dim=1), position_ids=positions, use_cache=False
+    ).logits
     return logits[0, _FIRST:].float()
 
 
