@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, get_args
 import click
 
 from slipway.cli.finetune_trials import command as trials
+from slipway.cli.finetune_watch import command as watch
 from slipway.cli.options import output_option, print_json, print_table, sentences
 from slipway.cli.workspaces import telling, workspace_of, workspace_option
 from slipway.objects.finetunes import Stage
@@ -29,6 +30,7 @@ def command() -> None:
 
 
 command.add_command(trials, "trials")
+command.add_command(watch, "watch")
 
 
 @command.command()

@@ -20,13 +20,12 @@ from pathlib import Path
 from slipway.local.fine_tune_status import observed
 from slipway.local.folders import StateFolder
 from slipway.local.processes import Child, Launcher
+from slipway.local.training import STOPPED, cancel, is_cancelled, is_running
 from slipway.objects import FineTune, FineTuneStatus
 from slipway.objects.loading import LoadError, load_file
 from slipway.training.runs import STAGES, Outcome, Run
 from slipway.training.workspaces import VARIABLE, Workspace
 
-STOPPED = 75
-"""Exit code of a run that was asked to stop and goes on when begun again."""
 TRIES = 3
 """Times that a run is begun whose process ends without saying what came of it."""
 PATIENCE = 60.0
@@ -34,6 +33,14 @@ PATIENCE = 60.0
 _ENDED = ("Succeeded", "Failed", "Cancelled")
 _LOG_TAIL = 4096
 _FIRST = datetime.fromtimestamp(0, UTC)
+
+
+def _changed_at(run: Run) -> int:
+    """When a file was last put into a run's folder, in nanoseconds since 1970; 0: there is none."""
+    try:
+        return run.folder.stat().st_mtime_ns
+    except FileNotFoundError:
+        return 0
 
 
 def command(file: Path) -> list[str]:
@@ -70,6 +77,8 @@ class FineTuneQueue:
     _not_before: dict[str, float] = field(default_factory=dict)
     _read: dict[Path, tuple[tuple[int, int], FineTune]] = field(default_factory=dict)
     _said: dict[str, str] = field(default_factory=dict)
+    _ended: dict[str, tuple[FineTune, int, FineTuneStatus]] = field(default_factory=dict)
+    """What is known of those that have ended, as long as nothing of theirs changes."""
 
     async def run(self) -> None:
         """Work until cancelled; what runs is stopped then, and goes on with the next queue."""
@@ -127,8 +136,17 @@ class FineTuneQueue:
 
     def _status(self, fine_tune: FineTune) -> FineTuneStatus:
         name = fine_tune.metadata.name
-        running = self._running is not None and self._running.name == name
-        return observed(fine_tune, self._run(name), running=running)
+        run = self._run(name)
+        known = self._ended.get(name)
+        mark = (fine_tune, _changed_at(run))
+        if known is not None and known[:2] == mark:
+            return known[2]
+        mine = self._running is not None and self._running.name == name
+        # A stage's process outlives its runner where that was killed, and works on.
+        status = observed(fine_tune, run, running=mine or is_running(run))
+        if status.phase in _ENDED:
+            self._ended[name] = (*mark, status)
+        return status
 
     def _run(self, name: str) -> Run:
         return Run(self.workspace.run(name))
@@ -139,7 +157,7 @@ class FineTuneQueue:
         return [
             name
             for name, each in there.items()
-            if statuses[name].phase not in _ENDED
+            if statuses[name].phase in ("Pending", "Suspended")
             and not (each.spec.suspend or each.spec.cancel)
             and self._not_before.get(name, now) <= now
         ]
@@ -161,12 +179,16 @@ class FineTuneQueue:
             self._failed(name, f"It cannot be started: {error}.")
             return
         ended: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        child.on_exit(lambda code: ended.done() or ended.set_result(code))
+        child.on_exit(ended.set_result)
         self._running = _Running(name, child, ended)
         self.say(f"FineTune {name} begins; its log: {log}")
 
     def _steer(self, there: Mapping[str, FineTune]) -> None:
         """Have the process stop where its FineTune is not to go on."""
+        for name, each in there.items():
+            run = self._run(name)
+            if each.spec.cancel and run.folder.exists() and not is_cancelled(run):
+                cancel(run)
         running = self._running
         if running is None:
             return

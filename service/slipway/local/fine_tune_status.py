@@ -3,6 +3,7 @@
 from datetime import UTC, datetime
 from typing import Any
 
+from slipway.local.training import is_cancelled
 from slipway.objects import FineTune, FineTuneStatus
 from slipway.objects.finetunes import ArtifactStatus, FineTuneProgress, Stage, StageStatus
 from slipway.training.runs import Outcome, Progress, Run
@@ -21,10 +22,9 @@ def observed(fine_tune: FineTune, run: Run, *, running: bool) -> FineTuneStatus:
     """How a FineTune stands; `running`: a process works on it."""
     stages = tuple(_stage(run, stage) for stage in fine_tune.stages)
     done = {stage: outcome for stage in fine_tune.stages if (outcome := run.outcome(stage)) is not None}
-    waiting = next((at for at, stage in enumerate(stages) if stage.state == "Waiting"), None)
-    failed = any(stage.state == "Failed" for stage in stages)
+    waiting = next((at for at, stage in enumerate(stages) if stage.state != "Succeeded"), None)
     progress = None
-    if failed:
+    if waiting is not None and stages[waiting].state == "Failed" and not running:
         phase = "Failed"
     elif waiting is None:
         phase = "Succeeded"
@@ -75,7 +75,7 @@ def _open(
     if running:
         told = run.progress()
         return _PHASES[stage], None if told is None or told.stage != stage else _progress(told)
-    if fine_tune.spec.cancel:
+    if fine_tune.spec.cancel or is_cancelled(run):
         return "Cancelled", None
     return ("Suspended" if fine_tune.spec.suspend else "Pending"), None
 

@@ -1,6 +1,7 @@
 """The queue of FineTunes: processes that stand in for training, told what to do by files."""
 
 import asyncio
+import fcntl
 import json
 import os
 import sys
@@ -170,8 +171,10 @@ async def test_one_that_is_cancelled_ends_for_good_and_lets_the_next_begin(place
         place.apply("a", cancel=True)
         await until(lambda: place.status("a")["phase"] == "Cancelled")
         await until(lambda: place.pids("b"))
-        place.apply("a")  # Even if somebody thinks better of it, one at a time.
-        await until(lambda: place.status("a")["phase"] == "Pending")
+        place.apply("a")  # Thinking better of it comes too late.
+        place.tell("b", *STAGES)
+        await until(lambda: place.status("b")["phase"] == "Succeeded")
+        assert place.status("a")["phase"] == "Cancelled"
     assert len(place.pids("a")) == 1
 
 
@@ -238,3 +241,17 @@ async def test_what_cannot_be_read_is_said_once_and_holds_up_nothing(place: Plac
     async with place.running():
         await until(lambda: place.status("a").get("phase") == "Succeeded")
     assert len([line for line in place.said if "broken" in line]) == 1
+
+
+async def test_a_run_that_others_work_on_is_waited_for(place: Place) -> None:
+    """A stage's process whose runner was killed, or a command in another terminal."""
+    place.apply("a")
+    run = place.workspace.run("a")
+    run.mkdir(parents=True)
+    with (run / "lock").open("wb") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        async with place.running():
+            await until(lambda: place.status("a").get("phase") == "Preparing")
+            assert not place.pids("a")
+            fcntl.flock(lock, fcntl.LOCK_UN)
+            await until(lambda: place.pids("a"))
