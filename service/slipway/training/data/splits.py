@@ -63,7 +63,7 @@ def assigned(groups: Any, identities: Any, strata: Any, shares: Shares) -> Any:
     begins = np.flatnonzero(np.diff(groups[by_group], prepend=-1))
     sizes = np.diff(begins, append=len(groups))
     lowest = by_group[begins]
-    draw = _mix(identities[lowest] + np.uint64(shares.seed) * np.uint64(0x9E3779B97F4A7C15))
+    draw = _mix(identities[lowest] ^ _mix(np.array([shares.seed + 1], dtype=np.uint64)))
     stratum = strata[lowest]
     parts = np.zeros(len(begins), dtype=np.uint8)
     values, which = np.unique(stratum, return_inverse=True)

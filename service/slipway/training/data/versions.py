@@ -207,9 +207,9 @@ def versions(workspace: Workspace, name: str | None = None) -> list[DatasetVersi
     Raises:
         DataError: a manifest cannot be read.
     """
-    if name and not _NAME.fullmatch(name):
+    if name is not None and not _NAME.fullmatch(name):
         raise DataError(f"{name!r} is no name of a dataset.", "DatasetMissing")
-    pattern = f"{name or '*'}/*/{MANIFEST}"
+    pattern = f"{'*' if name is None else name}/*/{MANIFEST}"
     found = [DatasetVersion.read(path.parent) for path in workspace.datasets.glob(pattern)]
     return sorted(found, key=lambda each: (each.manifest.created_at, each.reference))
 

@@ -11,7 +11,10 @@ from slipway.training.data.steps import options
 from slipway.training.records import Record
 
 _CONTROL = re.compile(r"[\x00-\x08\x0b\x0e-\x1f\x7f\ufeff\ufff9-\ufffb\ud800-\udfff]")
-_TAG = re.compile(r"</?[a-zA-Z][^<>]*>|<!--|<!DOCTYPE", re.IGNORECASE)
+_TAG = re.compile(
+    r"""<!--|<!doctype|</?[a-z][a-z0-9]*(?:\s+[a-z_:][\w:.-]*(?:\s*=\s*(?:"[^"]*"|'[^']*'|[^\s"'=<>`]+))?)*\s*/?>""",
+    re.IGNORECASE,
+)
 _ENTITY = re.compile(r"&(?:[a-zA-Z]{2,8}|#\d{1,7}|#x[0-9a-fA-F]{1,6});")
 _BREAK = re.compile(
     r"<br\s*/?>|</(?:p|div|li|ul|ol|tr|table|h[1-6]|section|article|blockquote|pre)\s*>", re.IGNORECASE
