@@ -1,6 +1,5 @@
 """`slipway finetune watch`."""
 
-import asyncio
 import signal
 from collections.abc import Callable, Coroutine
 from pathlib import Path
@@ -22,6 +21,8 @@ def command(state: Path | None, workspace: str | None) -> None:
     The gateway puts one there for each fine-tuning job of the API. `slipway up` does the same beside its
     engines; this is for a gateway that runs without it. Of two over one folder the second waits.
     """
+    import asyncio
+
     from slipway.local.fine_tune_queue import FineTuneQueue
 
     folder = state_folder(state)
@@ -32,6 +33,8 @@ def command(state: Path | None, workspace: str | None) -> None:
 
 
 async def _until_asked(run: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    import asyncio
+
     task = asyncio.create_task(run())
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM):
