@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING
 
 import click
 
+from slipway.cli.data_exploration import report, tokens
+from slipway.cli.data_feedback import drift, from_feedback
 from slipway.cli.options import output_option, print_json, print_table
 from slipway.cli.workspaces import telling, workspace_of, workspace_option
 
@@ -19,6 +21,10 @@ _SHORT = 160
 @click.group(name="data")
 def command() -> None:
     """Prepare datasets, look at their versions, compare and export them."""
+
+
+for _each in (report, tokens, from_feedback, drift):
+    command.add_command(_each)
 
 
 @command.command()

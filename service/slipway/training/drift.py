@@ -214,6 +214,8 @@ class Ratings:
     """The cumulative sum."""
     seen: int = 0
     """Ratings since."""
+    ups_seen: int = 0
+    """Good ones among them."""
 
     before: float = field(init=False)
     """The share of good ratings that counts as before: the lower end of its 95 % interval (Wilson's)."""
@@ -233,6 +235,7 @@ class Ratings:
         fallen, before = (self.fallen, self.before) if up else (1 - self.fallen, 1 - self.before)
         self.sum = max(0.0, self.sum + math.log(fallen / before))
         self.seen += 1
+        self.ups_seen += up
         return self.falling
 
     @property

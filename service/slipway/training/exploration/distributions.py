@@ -4,6 +4,7 @@ from collections import Counter
 from collections.abc import Mapping, Sequence
 
 from slipway.training import reports
+from slipway.training.data.steps.languages import Language
 from slipway.training.data.versions import Part
 from slipway.training.exploration import pictures
 from slipway.training.exploration.counting import Lengths
@@ -145,7 +146,7 @@ def languages(parts: Parts) -> str:
     """The rows' languages."""
     counts = {name: found.languages for name, found in parts.items() if found.languages}
     sampled = sum(found.sampled for found in parts.values())
-    text: str = reports.paragraph(f"Identified in {sampled:,} rows by their first 512 characters.")
+    text: str = reports.paragraph(f"Identified in {sampled:,} rows by their first {Language.Options().sample} characters.")
     return text + pictures.bars(counts, "languages")
 
 
