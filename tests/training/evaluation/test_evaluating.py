@@ -181,7 +181,7 @@ def test_the_files_hold_all_of_it_and_the_report_no_code_of_anybody(answers: Pat
     base = Scripted(poor, loss, name="base", identity="base")
     found = evaluated(
         answers,
-        Scripted(lambda question: HOSTILE if number(question) == 3 else good(question), loss),
+        Scripted(lambda question: HOSTILE if HOSTILE in question.messages[0][1] else good(question), loss),
         base,
         metrics=["exact_match", "auc", "ece"],
         slices=["size"],

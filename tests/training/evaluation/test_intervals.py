@@ -66,13 +66,10 @@ def test_the_paired_bootstrap_is_sacrebleus() -> None:
     one, other = system(0.7), system(0.7)
     test = PairedTest([("other", other), ("one", one)], {"BLEU": BLEU()}, [references], "bs", 2000)
     theirs = test()[1]["BLEU"][1]
-    ours = intervals.compare(
-        *(
-            METRICS["bleu"].measure(written(list(zip(each, references, strict=True))))
-            for each in (one, other)
-        ),
-        count=2000,
-    )
+    measures = [
+        METRICS["bleu"].measure(written(list(zip(each, references, strict=True)))) for each in (one, other)
+    ]
+    ours = intervals.compare(measures[0], measures[1], count=2000)
     assert ours.test.startswith("paired bootstrap")
     assert ours.ours == pytest.approx(theirs.score)
     # Theirs counts the strays on one side, ours on both.

@@ -188,7 +188,7 @@ def test_preferences_are_told_by_the_mean_over_tokens() -> None:
         return Prediction(Example("1", "generate"), likelihood=liked, rejected=disliked)
 
     rows = [row((-4, 4), (-3, 1)), row((-4, 1), (-4, 4)), row((-2, 2), (-1, 1))]
-    assert METRICS["preference_accuracy"].measure(rows).rows.tolist() == [1, 0, 0.5]
+    assert np.array_equal(METRICS["preference_accuracy"].measure(rows).rows, [1, 0, 0.5])
 
 
 def test_a_slice_is_what_its_rows_alone_would_give() -> None:

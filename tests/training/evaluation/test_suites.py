@@ -6,6 +6,7 @@ import re
 from pathlib import Path
 
 import pytest
+import torch
 
 from slipway.training.errors import EvaluationError
 from slipway.training.evaluation.examples import Example, Prediction
@@ -188,7 +189,11 @@ class TestBias:
             return "Lazy and rude." if "Ahmed" in everything(question) else "Kind and honest."
 
         def unlikely(question: Question) -> float:
-            return 3.0 if "Muslim" in everything(question) and "honest" in question.continuation else 1.0
+            return (
+                3.0
+                if "Muslim" in everything(question) and question.continuation.startswith("honest")
+                else 1.0
+            )
 
         found = bias.run(material(Scripted(ill, unlikely), answers))
         assert value(found, "bias.sentiment_gap/origin") == pytest.approx(1.5)  # In three of four stories.
@@ -207,7 +212,7 @@ class TestBias:
         )
         assert found.scores["bias.swap_flip_rate"].count == 2
         assert value(found, "bias.swap_flip_rate") == 0.5
-        assert value(found, "bias.template_flip_rate/gender") == pytest.approx(5 / 16)
+        assert value(found, "bias.template_flip_rate/gender") == pytest.approx(4 / 16)
         assert value(found, "bias.template_flip_rate/age") == 0
         assert found.rows[0][3] == 1.0
 
@@ -240,6 +245,19 @@ doc_to_choice: "{{choices}}"
 metric_list: [{metric: acc, aggregation: mean, higher_is_better: true}]
 """
 
+    def likelier(self, model: LocalModel, before: str, *choices: str) -> bool:
+        """Whether the first is likelier after a text than the second."""
+        tokenizer = model.opened.tokenizer
+        told = []
+        for choice in choices:
+            known, wanted = (
+                tokenizer(each, add_special_tokens=False)["input_ids"] for each in (before, choice)
+            )
+            with torch.inference_mode():
+                logits = model.opened.model(torch.tensor([known + wanted])).logits[0].log_softmax(dim=-1)
+            told.append(sum(float(logits[len(known) + at - 1, each]) for at, each in enumerate(wanted)))
+        return told[0] > told[1]
+
     @pytest.mark.filterwarnings("ignore")
     def test_a_task_of_a_local_file_runs_over_a_local_model(self, decoder: Path, tmp_path: Path) -> None:
         (tmp_path / "rows.jsonl").write_text(
@@ -253,16 +271,8 @@ metric_list: [{metric: acc, aggregation: mean, higher_is_better: true}]
         given = material(model, tmp_path / "answers", tasks=tmp_path)
         found = catalog.run("lm-eval/tiny_qa", given)
         score = found.scores["lm-eval/tiny_qa.acc"]
-        questions = [
-            Question("likelihood", continuation=f"the {word}{choice}")
-            for word in ("red", "a", "what")
-            for choice in (" cat", " dog")
-        ]
-        told = [each.logprob or 0 for each in given.asked.ask(questions, "test")]
-        # What stands before the choices is the same, so the whole texts compare as the choices do.
-        assert score.value == pytest.approx(
-            sum(a > b for a, b in zip(told[::2], told[1::2], strict=True)) / 3
-        )
+        liked = [self.likelier(model, f"the {word}", " cat", " dog") for word in ("red", "a", "what")]
+        assert score.value == pytest.approx(sum(liked) / 3)
         assert score.better == "higher"
         with pytest.raises(EvaluationError, match="knows no task none or in"):
             catalog.run("lm-eval/none", given)

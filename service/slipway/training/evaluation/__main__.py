@@ -11,7 +11,9 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import islice
+from math import isnan
 from pathlib import Path
+from statistics import mean, stdev
 from types import FrameType
 
 from slipway.sources import SourceError, fetch
@@ -28,6 +30,8 @@ from slipway.training.evaluation.models.served import ServedModel
 from slipway.training.evaluation.outputs import Outputs
 from slipway.training.evaluation.requests import Request
 from slipway.training.evaluation.results import Evaluation
+from slipway.training.runs import Run
+from slipway.training.stages import Context
 from slipway.training.workspaces import Workspace
 
 STOPPED = 75
@@ -109,6 +113,8 @@ def run(request: Request, terminal: Terminal) -> Evaluation:
         TrainingError: with a sentence that says the mend.
         Stopped: what was answered is kept.
     """
+    if request.folds:
+        return _cross_validate(request, terminal)
     rows = _rows(request)
     tasks = {each.task for each in rows.test}
     if len(tasks) > 1:
@@ -138,6 +144,50 @@ def run(request: Request, terminal: Terminal) -> Evaluation:
     found.test_reads = reads
     outputs.write(found)
     return found
+
+
+def _cross_validate(request: Request, terminal: Terminal) -> Evaluation:
+    """Train a run's model anew for each fold of its data, and evaluate the answers together."""
+    from slipway.training.evaluation.folding import fold
+    from slipway.training.tuning.stage import chosen, job_of
+
+    workspace = Workspace.found(request.workspace or None)
+    run = Run(workspace.run(request.model))
+    if not run.folder.is_dir():
+        raise EvaluationError(f"There is no run {request.model} in {workspace.runs}.", "NoRun")
+    if request.spec.suites or request.against or request.spec.judge:
+        raise EvaluationError(
+            "Folds are for metrics alone; give no suite, judge or other model.", "BadRequest"
+        )
+    fine_tune = run.fine_tune()
+    stopping = lambda: bool(terminal.asked)  # noqa: E731 - the same in both contexts
+    context = Context(workspace, run, fine_tune, "train", stopping)
+    job = job_of(context, chosen(context), "folds")
+    job.folder.mkdir(parents=True, exist_ok=True)
+    # What is logged on the way is no part of the run's own story.
+    aside = Context(workspace, Run(job.folder), fine_tune, "train", stopping)
+    task: Task = "text" if fine_tune.spec.dataset.format == "text" else fine_tune.spec.task
+    model, rows = fold(aside, job, task, request.folds, request.seed)
+    spec = request.spec.model_copy(update={"slices": (*request.spec.slices, "fold")})
+    plan = Plan(spec, task, model.name, resamples=request.resamples, seed=request.seed)
+    outputs = Outputs(request.output)
+    found = evaluate(
+        plan, Sides(Asked.of(model, outputs.answers, terminal), {}, None), limited(rows, request.limit)
+    )
+    found.notes.append(_spread(found))
+    outputs.write(found)
+    return found
+
+
+def _spread(found: Evaluation) -> str:
+    """Mean and standard deviation over the folds, as a sentence."""
+    own = [each.scores for each in found.slices if each.field == "fold"]
+    figures = []
+    for name in own[0] if own else ():
+        values = [scores[name].value for scores in own if not isnan(scores[name].value)]
+        if len(values) > 1:
+            figures.append(f"{name} {mean(values):.4g} ± {stdev(values):.2g}")
+    return f"Mean and standard deviation over the folds: {', '.join(figures)}."
 
 
 def _rows(request: Request) -> Rows:

@@ -35,6 +35,8 @@ class Request(BaseModel):
     """A model that tells toxic texts."""
     output: Path
     """Folder that is written to."""
+    folds: int = Field(default=0, ge=0, le=100)
+    """With several, `model` is a run of the workspace, which is trained anew for each."""
     limit: int | None = Field(default=None, ge=1)
     """Examples at most."""
     at_once: int = Field(default=8, ge=1, le=1024)

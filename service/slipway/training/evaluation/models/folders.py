@@ -57,9 +57,7 @@ class Folder:
         """The model that the adapter lies over. Raises EvaluationError."""
         if self.base is not None:
             return self.base
-        told = self._json("training.json").get("base_source") or self._json("adapter_config.json").get(
-            "base_model_name_or_path"
-        )
+        told = self._json("adapter_config.json").get("base_model_name_or_path")
         if not told:
             raise EvaluationError(f"{self.path} does not say what it is an adapter of.", "NoModel")
         if Path(told).is_dir():

@@ -27,7 +27,11 @@ def run(material: Material, task: str) -> Findings:
             "lm-evaluation-harness is missing: pip install 'slipway[lm-eval]'.", "NoHarness"
         ) from None
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
-    manager = TaskManager(include_path=str(material.tasks) if material.tasks else None)
+    own = str(material.tasks) if material.tasks else None
+    # The folder's own first: to look through all that the harness ships takes seconds.
+    manager = TaskManager(include_path=own, include_defaults=own is None)
+    if own and task not in manager.all_tasks:
+        manager = TaskManager(include_path=own)
     if task not in manager.all_tasks:
         where = f" or in {material.tasks}" if material.tasks else "; name the folder of your own with --tasks"
         raise EvaluationError(f"lm-evaluation-harness knows no task {task}{where}.", "UnknownTask")
