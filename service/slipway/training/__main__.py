@@ -15,7 +15,7 @@ import yaml
 from slipway.objects import FineTune
 from slipway.training.errors import Stopped
 from slipway.training.reporting import redo, serve_progress, write_outcome
-from slipway.training.runs import STAGES, Run
+from slipway.training.runs import STAGES, Follower, Run
 from slipway.training.stages import Context, run_stage
 from slipway.training.workspaces import Workspace
 
@@ -48,7 +48,8 @@ def main() -> int:
     for each in (signal.SIGTERM, signal.SIGINT):
         signal.signal(each, stop)
     workspace = Workspace(given.workspace.resolve())
-    run = Run(workspace.run(given.run))
+    leads = os.environ.get("RANK", "0") == "0"
+    run = (Run if leads else Follower)(workspace.run(given.run))
     _prepare(given, run)
     context = Context(workspace, run, run.fine_tune(), given.stage, stopping=lambda: bool(asked))
     try:
@@ -56,7 +57,7 @@ def main() -> int:
     except Stopped:
         run.say(f"{given.stage} has stopped; it goes on where it was.")
         return STOPPED
-    if given.termination_log is not None and os.environ.get("RANK", "0") == "0":
+    if given.termination_log is not None and leads:
         write_outcome(outcome, given.termination_log)
     print(outcome.message, file=sys.stdout if outcome.state == "Succeeded" else sys.stderr)
     return 0 if outcome.state == "Succeeded" else 1

@@ -131,6 +131,25 @@ class Run:
             file.write(json.dumps(line).encode() + b"\n")
 
 
+class Follower(Run):
+    """The run as seen by one of several processes that train together, but the first: it writes nothing."""
+
+    def end(self, outcome: Outcome) -> None:
+        """The first process does it."""
+
+    def forget(self, stage: Stage) -> None:
+        """The first process does it."""
+
+    def tell(self, progress: Progress) -> None:
+        """The first process does it."""
+
+    def say(self, message: str, level: Literal["info", "warning", "error"] = "info") -> None:
+        """The first process does it."""
+
+    def log(self, **values: float) -> None:
+        """The first process does it."""
+
+
 def write_atomically(path: Path, text: str) -> None:
     """Put `text` in the place of a file's content, wholly or not at all, also when power fails."""
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
