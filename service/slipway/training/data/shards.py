@@ -9,7 +9,7 @@ from slipway.training.data.versions import File, PartManifest, sha256_of
 
 _SHARD = 256 << 20
 """Bytes in memory after which a file is ended."""
-_GROUP = 16 << 20
+_GROUP = 8 << 20
 """Bytes in memory of a row group."""
 
 
