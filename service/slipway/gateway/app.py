@@ -48,7 +48,7 @@ from slipway.gateway.limits.contract import nothing_used
 from slipway.gateway.limits.seeds import SharedSeed
 from slipway.gateway.logs import JSONLog
 from slipway.gateway.messages.handling import Messages
-from slipway.gateway.metrics import Metrics
+from slipway.gateway.metrics import UNKNOWN, Metrics
 from slipway.gateway.relay.admission import QueueLimits
 from slipway.gateway.relay.balancer import Balancer
 from slipway.gateway.relay.relay import Relay, RelayLimits
@@ -233,6 +233,12 @@ def make_gateway(
         "/v1/messages": messages.create,
         "/v1/messages/count_tokens": messages.count,
     }
+
+    def rated(model: str, rating: str) -> None:
+        snapshot = catalog.snapshot
+        known = model in snapshot.models or model in snapshot.routes
+        metrics.feedback.labels(model if known else UNKNOWN, rating).inc()
+
     api = make_api(
         catalog,
         metrics,
@@ -255,7 +261,7 @@ def make_gateway(
             owners_api.router(caller, changing, catalog, kept, _now_us),
             audit_api.router(caller, database),
             limits_api.router(caller, lambda: catalog, limits),
-            feedback_api.router(caller, database, _now_us, recorded=settings.usage),
+            feedback_api.router(caller, database, _now_us, rated, recorded=settings.usage),
         ),
         console=CONSOLE,
         connects=me_api.origins(oidc),

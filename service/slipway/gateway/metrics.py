@@ -186,6 +186,9 @@ class Metrics:
             "Clients that left before their answer was complete",
             registry=registry,
         )
+        self.feedback = Counter(
+            "slipway_feedback", "Ratings of answers: up, down", ("model", "rating"), registry=registry
+        )
         self.in_flight = Gauge("slipway_requests_in_flight", "Relayed requests under way", registry=registry)
         self.queued = Gauge(
             "slipway_requests_queued", "Requests that wait for a free endpoint", registry=registry

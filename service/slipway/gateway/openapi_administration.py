@@ -230,6 +230,12 @@ _OPERATIONS = {
     "GET /v1/limits": _Operation("How far the caller's limits are used", records.LIMITS),
     "POST /v1/feedback": _Operation("Rate an answer", ref("Feedback"), (404, *_BODY), "FeedbackRequest"),
     "GET /v1/feedback": _Operation("List feedback", listed(ref("Feedback"))),
+    "GET /v1/feedback/export": _Operation(
+        "Read all feedback that may be learned from, an object a line; for admins",
+        {},
+        (403,),
+        others={"application/jsonl": {"schema": {"type": "string"}}},
+    ),
 }
 
 

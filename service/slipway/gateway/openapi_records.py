@@ -209,6 +209,8 @@ _FEEDBACK = record(
     comment=nullable(STRING),
     expected=nullable(STRING),
     messages=nullable(_array(record(_strings("role", "content")))),
+    consent=BOOLEAN,
+    revision=nullable(STRING),
     created_at=_TIME,
 )
 _SUMS: dict[str, Schema] = {

@@ -1,5 +1,7 @@
 """What people say about answers: of their own requests only, once a key, kept with the request's id."""
 
+import json
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -8,6 +10,7 @@ from integration.gateway.clients import Reply, call
 from integration.gateway.conftest import Start, StartUpstream
 from integration.gateway.conftest import start as start  # A fixture.
 from integration.usage.conftest import Place, StartPlace, ask
+from slipway.gateway.feedback.store import Answered, Said, keep
 
 CONVERSATION = [{"role": "user", "content": "hi"}, {"role": "assistant", "content": "hey \N{GRINNING FACE}"}]
 
@@ -143,3 +146,64 @@ async def test_without_usage_records_the_caller_is_believed(start: Start) -> Non
     await running.until(lambda: running.gateway.database.migrated)
     kept = await running.call("/v1/feedback", {"request_id": "r", "rating": "down"})
     assert (kept.status, kept.json["model"]) == (200, None)
+
+
+async def test_consent_says_whether_it_may_be_learned_from(
+    place: StartPlace, start_upstream: StartUpstream
+) -> None:
+    there = await opened(place, start_upstream)
+    port = there.start().port()
+    ids = [await asked(port) for _ in range(4)]
+
+    silent = await say(port, ids[0], comment="x")
+    with_words = await say(port, ids[1], messages=CONVERSATION)
+    agreed = await say(port, ids[2], "down", expected="hello", consent=True)
+    refused = await say(port, ids[3], consent=False, messages=CONVERSATION)
+
+    assert [each.json["consent"] for each in (silent, with_words, agreed)] == [False, True, True]
+    assert refused.status == 400
+    exported = await call(port, "/v1/feedback/export", key="sk-boss")
+    assert exported.headers["content-type"].startswith("application/jsonl")
+    lines = [json.loads(line) for line in exported.body.splitlines()]
+    assert [line["request_id"] for line in lines] == ids[1:3]
+    assert lines[0]["messages"] == CONVERSATION
+    assert (lines[1]["expected"], lines[1]["revision"]) == ("hello", "r1")
+    down = await call(port, "/v1/feedback/export?rating=down", key="sk-boss")
+    assert len(down.body.splitlines()) == 1
+    later = await call(port, f"/v1/feedback/export?since={lines[1]['created_at'] + 1}", key="sk-boss")
+    assert (later.status, later.body) == (200, b"")
+    assert (await call(port, "/v1/feedback/export")).status == 403
+
+
+async def test_an_export_has_every_line_once_whatever_its_length(start: Start) -> None:
+    running = await start()
+    running.state.key("boss", "sk-boss", role="admin")
+    await running.until(lambda: running.gateway.database.migrated)
+    await running.until(lambda: running.gateway.catalog.snapshot.keyring.named("boss") is not None)
+    said = Said("", "up", None, None, None, consent=True)
+
+    def write(connection: Any) -> None:
+        for number in range(1203):
+            keep(
+                connection,
+                replace(said, request_id=f"r{number}"),
+                key="k",
+                owner="o",
+                by=Answered("m", ""),
+                now_us=number // 7,  # Many at one time.
+            )
+
+    await running.gateway.database.run(write)
+    body = (await running.call("/v1/feedback/export", key="sk-boss")).body
+    ids = [json.loads(line)["request_id"] for line in body.splitlines()]
+    assert sorted(ids) == sorted(f"r{number}" for number in range(1203))
+
+
+async def test_ratings_are_counted_by_model(place: StartPlace, start_upstream: StartUpstream) -> None:
+    there = await opened(place, start_upstream)
+    port = there.start().port()
+    for rating in ("up", "down", "down"):
+        await say(port, await asked(port), rating)
+    text = (await call(port, "/metrics", key=None)).body.decode()
+    assert 'slipway_feedback_total{model="m",rating="up"} 1.0' in text
+    assert 'slipway_feedback_total{model="m",rating="down"} 2.0' in text

@@ -99,6 +99,7 @@ TAKING = (
     "GET /v1/audit",
     "POST /v1/feedback",
     "GET /v1/feedback",
+    "GET /v1/feedback/export",
     "POST /tokenize",
     "POST /detokenize",
 )

@@ -1,16 +1,18 @@
 """`/v1/feedback`: thumbs up or down on an answer with a comment, kept with the request's id; their list."""
 
 import asyncio
-from collections.abc import Callable
-from typing import Annotated, Any, Literal
+from collections.abc import AsyncIterator, Callable, Mapping
+from typing import Annotated, Any, Literal, Self
 
+import orjson
 from fastapi import APIRouter, Query, Request
 from fastapi.exceptions import RequestValidationError
-from fastapi.responses import JSONResponse
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError
+from fastapi.responses import JSONResponse, StreamingResponse
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from sqlalchemy import Connection, Row
 
 from slipway.gateway.apis import Caller, page
-from slipway.gateway.errors import invalid_request
+from slipway.gateway.errors import invalid_request, permission_denied
 from slipway.gateway.feedback import store
 from slipway.gateway.requests import LeftError, read_body, read_head
 from slipway.gateway.storage.database import Database
@@ -53,19 +55,42 @@ class FeedbackRequest(BaseModel):
     comment: Annotated[Text, Field(max_length=2000)] | None = None
     expected: Annotated[Text, Field(max_length=20_000)] | None = None
     messages: Annotated[list[Message], Field(min_length=1, max_length=2048)] | None = None
+    consent: bool | None = None
+    """Whether it may be learned from. Left out: where the conversation comes with it."""
+
+    @model_validator(mode="after")
+    def _kept_by_consent(self) -> Self:
+        if self.consent is False and self.messages is not None:
+            raise ValueError("`messages` are kept only with `consent`; leave them out, or agree")
+        return self
+
+    @property
+    def agreed(self) -> bool:
+        """Whether it may be learned from."""
+        return self.messages is not None if self.consent is None else self.consent
 
 
-def router(caller: Caller, database: Database, now_us: Callable[[], int], *, recorded: bool) -> APIRouter:
-    """The routes of feedback. `recorded` says that requests leave usage records to be found by."""
+def router(
+    caller: Caller,
+    database: Database,
+    now_us: Callable[[], int],
+    rated: Callable[[str, str], None],
+    *,
+    recorded: bool,
+) -> APIRouter:
+    """The routes of feedback.
+
+    `recorded` says that requests leave usage records to be found by; `rated` hears of each rating by model.
+    """
     routes = APIRouter()
 
-    async def model_of(request_id: str, owner: str) -> str:
+    async def answered(request_id: str, owner: str) -> store.Answered:
         if not recorded:
-            return ""  # Nobody can tell whose request it was: the caller is believed.
+            return store.Answered("", "")  # Nobody can tell whose request it was: the caller is believed.
         for _ in range(int(PATIENCE / _EVERY)):
-            model = await database.run(lambda connection: store.model_of(connection, request_id, owner))
-            if model is not None:
-                return model
+            found = await database.run(lambda connection: store.answered(connection, request_id, owner))
+            if found is not None:
+                return found
             await asyncio.sleep(_EVERY)
         raise store.request_not_found(request_id)
 
@@ -73,19 +98,21 @@ def router(caller: Caller, database: Database, now_us: Callable[[], int], *, rec
     async def give(request: Request) -> JSONResponse:
         key = await caller(request)
         asked = await _read(request)
-        model = await model_of(asked.request_id, key.owner)
+        by = await answered(asked.request_id, key.owner)
         said = store.Said(
             request_id=asked.request_id,
             rating=asked.rating,
             comment=asked.comment,
             expected=asked.expected,
             messages=None if asked.messages is None else [each.model_dump() for each in asked.messages],
+            consent=asked.agreed,
         )
         row = await database.run(
             lambda connection: store.keep(
-                connection, said, key=key.name, owner=key.owner, model=model, now_us=now_us()
+                connection, said, key=key.name, owner=key.owner, by=by, now_us=now_us()
             )
         )
+        rated(by.model, asked.rating)
         return JSONResponse(store.describe(row))
 
     @routes.get("/v1/feedback")
@@ -106,7 +133,45 @@ def router(caller: Caller, database: Database, now_us: Callable[[], int], *, rec
         rows, more = await database.run(lambda connection: store.listed(connection, filters, after, limit))
         return JSONResponse(page([store.describe(row) for row in rows], more=more))
 
+    @routes.get("/v1/feedback/export")
+    async def export(
+        request: Request,
+        owner: Annotated[str | None, Query(max_length=253)] = None,
+        model: Annotated[str | None, Query(max_length=253)] = None,
+        rating: Literal["up", "down"] | None = None,
+        since: Annotated[int, Query(ge=0, le=2**40)] = 0,
+    ) -> StreamingResponse:
+        who = await caller(request)
+        if who.role != "admin":
+            raise permission_denied("An export of feedback")
+        filters = {"owner": owner, "model": model, "rating": rating}
+        first = await database.read(lambda connection: _page(connection, filters, since, _BEGIN))
+        return StreamingResponse(
+            _lines(database, filters, since, first), media_type="application/jsonl", headers=_ATTACHED
+        )
+
     return routes
+
+
+_BEGIN = (0, "")
+_PAGE = 500
+_ATTACHED = {"content-disposition": 'attachment; filename="feedback.jsonl"'}
+
+
+def _page(
+    connection: Connection, filters: Mapping[str, str | None], since: int, last: tuple[int, str]
+) -> list[Row[Any]]:
+    return store.exported(connection, filters, since * 1_000_000, last, _PAGE)
+
+
+async def _lines(
+    database: Database, filters: Mapping[str, str | None], since: int, rows: list[Row[Any]]
+) -> AsyncIterator[bytes]:
+    """A page at a time, so that neither memory nor a transaction holds all of it."""
+    while rows:
+        yield b"".join(orjson.dumps(store.describe(row)) + b"\n" for row in rows)
+        last = (rows[-1].created_us, rows[-1].id)
+        rows = await database.read(lambda connection, last=last: _page(connection, filters, since, last))  # type: ignore[misc]
 
 
 async def _read(request: Request) -> FeedbackRequest:

@@ -29,6 +29,8 @@ class Said:
     """What the answer should have been."""
     messages: Sequence[Mapping[str, Any]] | None
     """The conversation, where the caller agreed to its being kept."""
+    consent: bool
+    """It may be learned from."""
 
 
 def request_not_found(request_id: str) -> APIError:
@@ -41,21 +43,31 @@ def request_not_found(request_id: str) -> APIError:
     )
 
 
-def model_of(connection: Connection, request_id: str, owner: str) -> str | None:
-    """The model that the owner's request with this id asked for; None if there is no such request.
+@dataclass(frozen=True, slots=True)
+class Answered:
+    """Who gave an answer."""
+
+    model: str
+    """As it was asked for."""
+    revision: str
+    """Of the service, or the adapter's version."""
+
+
+def answered(connection: Connection, request_id: str, owner: str) -> Answered | None:
+    """Who answered the owner's request with this id; None if there is no such request.
 
     Clients may choose ids, so another owner's request can have the same one.
     """
     row = connection.execute(
-        select(usage_records.c.model)
+        select(usage_records.c.model, usage_records.c.revision)
         .where(usage_records.c.request_id == request_id, usage_records.c.owner == owner)
         .order_by(usage_records.c.started_us.desc())
         .limit(1)
     ).first()
-    return None if row is None else row.model
+    return None if row is None else Answered(row.model, row.revision)
 
 
-def keep(connection: Connection, said: Said, *, key: str, owner: str, model: str, now_us: int) -> Row[Any]:
+def keep(connection: Connection, said: Said, *, key: str, owner: str, by: Answered, now_us: int) -> Row[Any]:
     """Keep what a key says about a request, in place of what it said before."""
     digest = hashlib.sha256(f"{key}\0{said.request_id}".encode()).hexdigest()
     values = {
@@ -63,7 +75,9 @@ def keep(connection: Connection, said: Said, *, key: str, owner: str, model: str
         "request_id": said.request_id,
         "key": key,
         "owner": owner,
-        "model": model[:253],
+        "model": by.model[:253],
+        "revision": by.revision[:253],
+        "consent": said.consent,
         "rating": said.rating,
         "comment": said.comment,
         "expected": said.expected,
@@ -101,6 +115,25 @@ def listed(
     return rows[:limit], len(rows) > limit
 
 
+def exported(
+    connection: Connection,
+    filters: Mapping[str, str | None],
+    since_us: int,
+    last: tuple[int, str],
+    limit: int,
+) -> list[Row[Any]]:
+    """The next `limit` that may be learned from, behind `last` (time and id), the oldest first."""
+    at, after = last
+    query = select(feedback).where(feedback.c.consent.is_(True), feedback.c.created_us >= since_us)
+    for name in FILTERS:
+        wanted = filters.get(name)
+        if wanted is not None:
+            query = query.where(feedback.c[name] == wanted)
+    later = (feedback.c.created_us > at) | ((feedback.c.created_us == at) & (feedback.c.id > after))
+    order = (feedback.c.created_us, feedback.c.id)
+    return list(connection.execute(query.where(later).order_by(*order).limit(limit)))
+
+
 def describe(row: Row[Any]) -> dict[str, Any]:
     """Feedback as the API shows it."""
     return {
@@ -114,5 +147,7 @@ def describe(row: Row[Any]) -> dict[str, Any]:
         "comment": row.comment,
         "expected": row.expected,
         "messages": None if row.messages is None else orjson.loads(row.messages),
+        "consent": row.consent,
+        "revision": row.revision or None,
         "created_at": row.created_us // 1_000_000,
     }

@@ -1,6 +1,6 @@
 """The table of feedback."""
 
-from sqlalchemy import BigInteger, Column, Index, String, Table, Text
+from sqlalchemy import BigInteger, Boolean, Column, Index, String, Table, Text, false
 
 from slipway.gateway.storage.tables import metadata
 
@@ -18,6 +18,8 @@ feedback = Table(
     Column("comment", Text, nullable=True),
     Column("expected", Text, nullable=True),
     Column("messages", Text, nullable=True),  # JSON; only where the caller sent it.
+    Column("consent", Boolean, nullable=False, server_default=false()),  # It may be learned from.
+    Column("revision", String(253), nullable=False, server_default=""),  # Of an adapter: its version.
     Column("created_us", BigInteger, nullable=False),
     Index("ix_feedback_owner_created_us", "owner", "created_us"),
     Index("ix_feedback_created_us", "created_us"),
