@@ -19,6 +19,7 @@ from slipway.sources import (
     UnreachableError,
     UnsafeWeightsError,
     fetch,
+    fetch_data,
 )
 from slipway.sources import s3 as module
 from unit.sources import models
@@ -226,3 +227,14 @@ def cutting(endpoint: str, *, after: int, times: int) -> Iterator[tuple[str, lis
         main.join()
         for thread in threads:
             thread.join()
+
+
+def test_data_is_fetched_by_its_prefix_or_as_one_object(bucket: Bucket, cache: Path) -> None:
+    files = {"a.jsonl": b'{"text": "a"}', "deep/b.parquet": b"PAR1", "model.bin": b"x"}
+    bucket.put("data", files)
+    folder = fetch_data(f"s3://{bucket.name}/data", cache=cache)
+    assert models.content(folder.path) == {name: files[name] for name in ("a.jsonl", "deep/b.parquet")}
+    one = fetch_data(f"s3://{bucket.name}/data/a.jsonl", cache=cache)
+    assert models.content(one.path) == {"a.jsonl": files["a.jsonl"]}
+    with pytest.raises(SourceNotFoundError):
+        fetch_data(f"s3://{bucket.name}/data/b.jsonl", cache=cache)
