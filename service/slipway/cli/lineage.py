@@ -1,5 +1,6 @@
 """`slipway lineage`: what an answer, a version or a dataset came from, and what came of it."""
 
+import json
 import re
 from collections.abc import Iterator
 from contextlib import suppress
@@ -79,17 +80,19 @@ def tree(node: "Node", before: str = "", branch: str = "") -> Iterator[str]:
 
 
 def _served(state: Path | None) -> list[dict[str, Any]]:
-    """Adapters of the local run's services, by its objects and by what was brought to its engines."""
-    from slipway.objects.loading import load_file
+    """Adapters of the local run's services: those brought to running engines, and those of its objects."""
+    from slipway.objects.loading import LoadError, load_file
 
+    folder = state_folder(state)
     found: list[dict[str, Any]] = []
-    for path in sorted(state_folder(state).objects.glob("llmservice-*.yaml")):
-        with suppress(Exception):  # A file that is being written; the other ways to the answer remain.
+    # One that is there no more, or is being written: other ways to the answer remain.
+    with suppress(OSError, ValueError, AttributeError):
+        for brought in json.loads((folder.root / "adapters.json").read_text()).values():
+            found += brought
+    for path in sorted(folder.objects.glob("llmservice-*.yaml")):
+        with suppress(OSError, LoadError):
             for service in load_file(path).services:
-                brought = service.status.adapters
-                found += [
-                    each.model_dump(mode="json", by_alias=True) for each in (*brought, *service.spec.adapters)
-                ]
+                found += [each.model_dump(mode="json", by_alias=True) for each in service.spec.adapters]
     return found
 
 

@@ -164,7 +164,8 @@ def _ancestors(record: Record, records: list[Record]) -> Iterator[Record]:
 
 def _texts(folders: Iterable[Path], runs: Path) -> Iterator[str]:
     for folder in folders:
-        yield from _read([*sorted((folder / "objects").glob("*.yaml")), folder / "status.json"])
+        named = ("objects/*.yaml", "brought/*.json", "adapters.json", "status.json")
+        yield from _read(path for pattern in named for path in sorted(folder.glob(pattern)))
     yield from _read(
         path for name in ("register", "deploy", "finetune") for path in sorted(runs.glob(f"*/{name}.*"))
     )

@@ -13,6 +13,9 @@ from typing import Any
 
 from slipway import __version__
 from slipway.objects import FineTune
+from slipway.sources import SourceError
+from slipway.sources.addresses import FileAddress, parse
+from slipway.sources.cache import Cache, default_root
 from slipway.training.data.versions import DatasetVersion
 from slipway.training.errors import DataError, RegistryError
 from slipway.training.registry.licences import combined, licence_of, spdx
@@ -99,17 +102,27 @@ def name_of(source: str) -> str:
 
 def _base(fine_tune: FineTune, about: dict[str, Any]) -> BaseModelRecord:
     spec = fine_tune.spec.base_model
-    licence = spdx(spec.licence)
-    if not licence and isinstance(folder := about.get("base"), str) and Path(folder).is_absolute():
-        licence = licence_of(Path(folder))
-    digest = str(about.get("base_digest") or "")
+    told = about.get("base")
+    told = told if isinstance(told, dict) else {}
+    resolved = str(told.get("source") or "")
     return BaseModelRecord(
         source=spec.source,
         name=spec.name or name_of(spec.source),
-        resolved=str(about.get("base_source") or ""),
-        digest=digest,
-        licence=licence,
+        resolved=resolved,
+        digest=str(told.get("digest") or ""),
+        licence=spdx(spec.licence) or _licence_of_base(resolved or spec.source),
     )
+
+
+def _licence_of_base(source: str) -> str:
+    """What the base model's files say, where they lie on this machine; nothing is fetched for it."""
+    with suppress(SourceError):
+        address = parse(source)
+        if isinstance(address, FileAddress):
+            return licence_of(address.path)
+        entry = Cache(default_root()).lookup(str(address))
+        return licence_of(entry.path) if entry else ""
+    return ""
 
 
 def _dataset(context: Context) -> DatasetRecord | None:

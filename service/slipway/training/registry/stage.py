@@ -33,7 +33,9 @@ def work(context: Context) -> Done:
         {
             "name": record.name,
             "version": record.version,
+            "kind": record.kind,
             "digest": record.digest,
+            "folder": str(folder.relative_to(context.workspace.root)),
             "uri": uri,
             "modelCard": str((folder / "README.md").relative_to(context.workspace.root)),
         },

@@ -69,12 +69,13 @@ def test_what_is_deployed_stays(registry: Registry, tmp_path: Path) -> None:
             "objects/llmservice-a.yaml": f"spec: {{adapters: [{{name: x, source: '{folder}'}}]}}".encode(),
             "objects/llmservice-b.yaml": b"source: registry+http://host:9092/support/v2\n",
             "status.json": f'{{"digest": "{digests[2]}"}}'.encode(),
+            "adapters.json": f'{{"base": [{{"source": "s3://x", "digest": "{digests[5]}"}}]}}'.encode(),
         },
     )
     models.write(runs, {"support/register.json": b'{"result": {"uri": "s3://bucket/p/support/v4"}}'})
     more = [f"source: registry+https://h/support/v5@{digests[4]}\n"]
     named = in_use([state], runs, more)
-    assert goes(registry, named) == {"support/v6", "support/v7"}
+    assert goes(registry, named) == {"support/v7"}
 
 
 def test_a_longer_number_is_another_version(registry: Registry, tmp_path: Path) -> None:

@@ -120,7 +120,7 @@ def context(workspace: Workspace, asked: FineTune | None = None, **statistics: A
     for name, result in results.items():
         run.end(Outcome(stage=name, state="Succeeded", message="done", result=result))
     folder = made.artifact(workspace.root / "runs/support/train/artifact")
-    told = {"base_source": f"hf://org/base@{'a' * 40}", "base_digest": f"sha256:{'f' * 64}"}
+    told = {"base": {"source": f"hf://org/base@{'a' * 40}", "digest": f"sha256:{'f' * 64}"}}
     models.write(folder, {"training.json": json.dumps(told).encode()})
     return Context(workspace, run, asked, "register")
 
@@ -264,3 +264,31 @@ def test_a_copy_is_made_where_artifacts_are_kept(workspace: Workspace, tmp_path:
     other = Registry(tmp_path / "other" / "registry")
     assert pull(other, place, "support") == record
     assert other.verify("support", "v1") == []
+
+
+def test_the_licence_is_read_from_the_base_models_files(workspace: Workspace, tmp_path: Path) -> None:
+    base = models.write(tmp_path / "base", {"README.md": b"---\nlicense: cc-by-nc-4.0 # x\n---\n# Base\n"})
+    ctx = context(workspace, fine_tune(baseModel={"source": base.as_uri()}))
+    (workspace.root / "runs/support/train/artifact/training.json").write_text("{}")
+    record, _ = registered(ctx)
+    assert record.base_model.licence == "cc-by-nc-4.0"
+    assert record.licence.id == "cc-by-nc-4.0"
+
+
+@pytest.mark.parametrize(
+    ("text", "licence"),
+    [
+        (
+            "                                 Apache License\n                           Version 2.0, 2004",
+            "apache-2.0",
+        ),
+        ("MIT License\n\nCopyright", "mit"),
+        ("GNU GENERAL PUBLIC LICENSE\n                       Version 3", "gpl-3.0"),
+        ("all mine", ""),
+    ],
+)
+def test_known_texts_of_licences(tmp_path: Path, text: str, licence: str) -> None:
+    from slipway.training.registry.licences import licence_of
+
+    models.write(tmp_path, {"LICENSE.txt": text.encode()})
+    assert licence_of(tmp_path) == licence
