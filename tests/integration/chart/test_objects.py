@@ -222,6 +222,28 @@ def test_gateways_may_read_what_they_serve_by_and_nothing_else(helm: Helm, names
     assert rights(rendered, "slipway-gateway") == wanted
 
 
+def test_gateways_make_fine_tunes_only_where_they_are_told_to(helm: Helm) -> None:
+    rendered = helm.render("--set", "gateway.fineTuning.namespace=tuning")
+    assert of_kind(helm.render(), "Role") == [
+        role for role in of_kind(rendered, "Role") if role["metadata"]["namespace"] != "tuning"
+    ]
+    [role] = [role for role in of_kind(rendered, "Role") if role["metadata"]["namespace"] == "tuning"]
+    [binding] = [
+        each for each in of_kind(rendered, "RoleBinding") if each["metadata"]["namespace"] == "tuning"
+    ]
+    [rule] = role["rules"]
+    assert (rule["resources"], set(rule["verbs"])) == (["finetunes"], {"get", "create", "patch", "delete"})
+    assert binding["roleRef"]["name"] == role["metadata"]["name"]
+    assert [subject["name"] for subject in binding["subjects"]] == ["slipway-gateway"]
+    told = environment(container(named(rendered, "Deployment", "slipway-gateway")))
+    service = named(rendered, "Service", "slipway-gateway")
+    address = (
+        f"http://slipway-gateway.{service['metadata']['namespace']}:{service['spec']['ports'][0]['port']}"
+    )
+    assert told["SLIPWAY_GATEWAY_FINE_TUNING_NAMESPACE"] == "tuning"
+    assert told["SLIPWAY_GATEWAY_FINE_TUNING_ADDRESS"] == address
+
+
 @pytest.mark.parametrize("namespace", ["", "models"])
 def test_the_operator_may_do_what_it_does_and_nothing_else(helm: Helm, namespace: str) -> None:
     rendered = helm.render("--set", f"watchNamespace={namespace}")
