@@ -212,4 +212,4 @@ def _read(file: Path) -> "FineTune":
         raise click.ClickException(str(error)) from None
     if len(found) != 1:
         raise click.ClickException(f"{file} holds {len(found)} FineTunes; one is done at a time.")
-    return found[0]
+    return found[0].located(file.resolve().parent)

@@ -1,6 +1,7 @@
 """FineTune: data and a base model become an evaluated adapter or model."""
 
 from datetime import datetime
+from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
@@ -312,6 +313,19 @@ class FineTune(Resource):
     """What is asked for."""
     status: FineTuneStatus = FineTuneStatus()
     """What was observed."""
+
+    def located(self, folder: Path) -> "FineTune":
+        """The same with sources that begin with `file://./` found in `folder`, where its file lies."""
+
+        def whole(source: str) -> str:
+            here = source.removeprefix("file://./")
+            return source if here == source else (folder / here).resolve().as_uri()
+
+        document = self.model_dump(mode="json", by_alias=True, exclude_unset=True)
+        spec = document["spec"]
+        for each in (spec["baseModel"], *spec["dataset"]["sources"]):
+            each["source"] = whole(each["source"])
+        return FineTune.model_validate(document)
 
     @property
     def adapter_name(self) -> str:

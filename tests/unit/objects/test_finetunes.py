@@ -1,5 +1,6 @@
 """FineTune: a small one is short, and what does not fit together is refused."""
 
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,6 +9,18 @@ from pydantic import ValidationError
 from slipway.objects import FineTune
 
 DATA: dict[str, Any] = {"sources": [{"name": "a", "source": "s3://bucket/data.jsonl"}]}
+
+
+def test_sources_beside_the_file_are_found_from_anywhere() -> None:
+    given = {
+        "sources": [{"name": "a", "source": "file://./data/a.jsonl"}, {**DATA["sources"][0], "name": "b"}]
+    }
+    made = fine_tune(dataset=given).located(Path("/work/here"))
+    assert [each.source for each in made.spec.dataset.sources] == [
+        "file:///work/here/data/a.jsonl",
+        "s3://bucket/data.jsonl",
+    ]
+    assert fine_tune().located(Path("/work")) == fine_tune()
 
 
 def fine_tune(**spec: Any) -> FineTune:
