@@ -10,9 +10,17 @@ from aiohttp import web
 
 from slipway.kube import Kind, Obj
 from slipway.kube.config import Connection
-from slipway.kube.kinds import API_KEY, CONFIG_MAP, ENDPOINT_SLICE, LLM_SERVICE, MODEL_ROUTE, OWNER
+from slipway.kube.kinds import (
+    API_KEY,
+    CONFIG_MAP,
+    ENDPOINT_SLICE,
+    FINE_TUNE,
+    LLM_SERVICE,
+    MODEL_ROUTE,
+    OWNER,
+)
 
-KINDS = (API_KEY, CONFIG_MAP, ENDPOINT_SLICE, LLM_SERVICE, MODEL_ROUTE, OWNER)
+KINDS = (API_KEY, CONFIG_MAP, ENDPOINT_SLICE, FINE_TUNE, LLM_SERVICE, MODEL_ROUTE, OWNER)
 Objects = dict[tuple[str, str], Obj]
 
 
@@ -183,6 +191,13 @@ class APIServer:
                 key: value for key, value in json.loads(body).items() if key not in ("metadata", "kind")
             }
             fields.pop("apiVersion", None)
+            if request.content_type == "application/merge-patch+json":
+                old = self._objects[plural].get((namespace, name))
+                if old is None:
+                    return _status(404, "NotFound", f"{plural} {name!r} not found")
+                there = {key: value for key, value in old.items() if key not in ("metadata", "kind")}
+                there.pop("apiVersion")
+                fields = _merged(there, fields)
             return web.json_response(self.put(kind, namespace, name, **fields))
         found = self._objects[plural].get((namespace, name))
         if found is None:
@@ -246,6 +261,19 @@ class APIServer:
         finally:
             self._watches.discard(watch)
         return response
+
+
+def _merged(there: Any, patch: Any) -> Any:
+    """RFC 7386."""
+    if not isinstance(patch, dict):
+        return patch
+    result = dict(there) if isinstance(there, dict) else {}
+    for name, value in patch.items():
+        if value is None:
+            result.pop(name, None)
+        else:
+            result[name] = _merged(result.get(name), value)
+    return result
 
 
 def _selected(item: Obj, namespace: str, params: dict[str, str]) -> bool:
