@@ -68,7 +68,7 @@ class Hyperparameters(Part):
     seed: int = Field(default=0, ge=0, le=2**31 - 1)
     """Of everything drawn at random."""
     extra: dict[str, Any] = Field(default_factory=dict)
-    """More arguments of Transformers' TrainingArguments, as they are."""
+    """More settings of AdamW: `adam_beta1`, `adam_beta2`, `adam_epsilon`."""
 
 
 class SearchParameter(Part):
