@@ -1,0 +1,1 @@
+"""Several adapters as one: merged into one, or bagged to be asked together."""
