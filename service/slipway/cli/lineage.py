@@ -70,7 +70,7 @@ def command(
 
 def tree(node: "Node", before: str = "", branch: str = "") -> Iterator[str]:
     """A node and what is below it, a line for each, with its facts behind it."""
-    facts = ", ".join(f"{name} {value}" for name, value in node.facts.items() if value)
+    facts = ", ".join(f"{name} {value}" for name, value in node.brief)
     text = f"{node.kind} {node.name}"
     shown = facts if len(facts) <= _LONGEST else f"{facts[: _LONGEST - 1]}…"
     yield f"{before}{branch}{text}{f'  ({shown})' if shown else ''}"

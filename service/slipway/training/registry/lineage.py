@@ -16,6 +16,7 @@ from slipway.training.workspaces import Workspace
 
 Kind = Literal["request", "version", "run", "evaluation", "dataset", "source", "base", "model"]
 _VERSION = re.compile(r"v[1-9][0-9]{0,8}")
+_DIGEST = re.compile(r"(sha256:[0-9a-f]{12})[0-9a-f]{52}")
 _DEEPEST = 20
 _METRICS = 4
 
@@ -29,6 +30,11 @@ class Node:
     facts: dict[str, str] = field(default_factory=dict)
     """What is known of it, by name, in the order in which to show it."""
     children: "list[Node]" = field(default_factory=list)
+
+    @property
+    def brief(self) -> list[tuple[str, str]]:
+        """Its facts with digests cut to what people compare."""
+        return [(name, _DIGEST.sub(r"\1", value)) for name, value in self.facts.items() if value]
 
     def document(self) -> dict[str, Any]:
         """As JSON."""

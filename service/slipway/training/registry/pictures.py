@@ -56,7 +56,7 @@ def _placed(
     node: Node, level: int, top: float, boxes: list[_Box], lines: list[tuple[_Box, _Box]]
 ) -> tuple[_Box, float]:
     """Put a node beside the middle of its children; the box, and where the next one may begin."""
-    height = 2 * _PAD + _LINE * (2 + min(len(node.facts), _FACTS))
+    height = 2 * _PAD + _LINE * (2 + min(len(node.brief), _FACTS))
     at, below = top, []
     for child in node.children:
         box, at = _placed(child, level + 1, at, boxes, lines)
@@ -84,10 +84,7 @@ def _drawn(box: _Box) -> str:
     texts = [
         (f"{box.node.kind}", ' font-size="10" fill-opacity=".7"'),
         (box.node.name, ' font-weight="600"'),
-        *(
-            (f"{name}: {value}", ' fill-opacity=".8"')
-            for name, value in list(box.node.facts.items())[:_FACTS]
-        ),
+        *((f"{name}: {value}", ' fill-opacity=".8"') for name, value in box.node.brief[:_FACTS]),
     ]
     shown = "".join(
         f'<text x="{box.x + _PAD}" y="{box.y + _PAD + _LINE * (at + 0.75):.1f}" fill="currentColor"{style}>'

@@ -111,8 +111,8 @@ class EnergyRecord(Part):
 class LicenceRecord(Part):
     """Under which terms it may be used."""
 
-    id: str = "other"
-    """SPDX identifier, or `other` where base and data do not lead to one."""
+    id: str = "unknown"
+    """SPDX identifier; `unknown`, or `other` where none can stand for base and data."""
     warnings: tuple[str, ...] = ()
     """What is unknown, or does not go together; sentences."""
 
