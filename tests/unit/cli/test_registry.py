@@ -136,7 +136,7 @@ def test_lineage_is_a_tree(workspace: Workspace, tmp_path: Path) -> None:
 
 @pytest.fixture
 def usage() -> Iterator[str]:
-    """A gateway that knows one request; the real one is asked in the integration tests."""
+    """A gateway that knows one request; tests/integration/usage/test_lineage.py asks a real one."""
     record: dict[str, Any] = {
         "request_id": "req-0123456789abcdef01234567",
         "model": "support",
