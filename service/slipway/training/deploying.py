@@ -24,6 +24,7 @@ from slipway.objects.places import default_state
 from slipway.objects.scalars import Pause
 from slipway.objects.statuses import ServedAdapter
 from slipway.training.errors import DeployError
+from slipway.training.registry.store import Registry
 from slipway.training.runs import write_atomically
 from slipway.training.stages import Context, Done
 
@@ -102,12 +103,15 @@ def work(context: Context) -> Done:
     registered = context.result("register")
     state = _State(default_state(os.environ))
     service = state.service(asked.service)
-    source = str(registered["uri"])
-    _fits(context, service, Path(source.removeprefix("file://")))
+    registry = Registry.of(context.workspace)
+    # The version on this machine, also where its `uri` is a copy in a bucket.
+    folder = registry.folder(str(registered["name"]), str(registered["version"]))
+    source = folder.as_uri()
+    _fits(context, service, folder)
     name, engine_name = context.fine_tune.adapter_name, f"{registered['name']}.{registered['version']}"
     for address in state.engines(asked.service):
         context.tell(f"Loading {engine_name} into the engine at {address}")
-        _load(address, state.key, engine_name, source.removeprefix("file://"))
+        _load(address, state.key, engine_name, str(folder))
     new = ServedAdapter(
         name=name,
         engine_name=engine_name,
@@ -128,6 +132,8 @@ def work(context: Context) -> Done:
     for each in before:
         for address in state.engines(asked.service):
             _unload(address, state.key, each.engine_name)
+    # What the next evaluation is compared with, and what is never collected.
+    registry.promote(folder.parent.name, folder.name, f"deployed to {asked.service} as {name}")
     return Done(
         f"{name} is served by {asked.service} ({engine_name}).",
         {"service": asked.service, "name": name, "engineName": engine_name},

@@ -158,7 +158,11 @@ def _evaluation(context: Context) -> EvaluationRecord:
     found = context.result("evaluate")
     return EvaluationRecord(
         metrics=_numbers(found.get("metrics") or {}),
-        intervals={name: (low, high) for name, (low, high) in (found.get("intervals") or {}).items()},
+        intervals={
+            name: (low, high)
+            for name, (low, high) in (found.get("intervals") or {}).items()
+            if None not in _numbers({"low": low, "high": high}).values()
+        },
         base=_numbers(found.get("base") or {}),
         gates=tuple(_gate(each) for each in found.get("gates") or ()),
         report=str(found.get("report") or ""),

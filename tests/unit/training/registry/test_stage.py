@@ -36,7 +36,7 @@ EVALUATED = {
         "bias/gap": 0.02,
         "injection.success": 0.1,
     },
-    "intervals": {"exact_match": [0.87, 0.97]},
+    "intervals": {"exact_match": [0.87, 0.97], "perplexity": [1.5, float("inf")]},
     "base": {"exact_match": 0.01, "perplexity": 1.8},
     "gates": [{"metric": "exact_match", "bound": "at least 0.9", "value": 0.93, "passed": True}],
     "report": "runs/support/evaluation/report.html",
@@ -148,6 +148,7 @@ def test_a_version_knows_what_it_was_made_of(workspace: Workspace) -> None:
     assert record.hyperparameters["loraRank"] == 16
     assert record.training == {"loss": 0.2, "eval_loss": None}
     assert record.evaluation.metrics["ece"] is None
+    assert record.evaluation.intervals == {"exact_match": (0.87, 0.97)}
     assert record.evaluation.gates[0].passed
     assert record.licence.id == "apache-2.0"
     assert record.licence.warnings == ()
