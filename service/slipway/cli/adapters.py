@@ -5,17 +5,12 @@ from collections.abc import Sequence
 import click
 
 from slipway.cli.training_python import run_in_training
+from slipway.cli.workspaces import workspace_of, workspace_option
 
 _METHODS = (
     "svd", "cat", "linear", "ties", "ties_svd", "dare_linear", "dare_ties", "dare_linear_svd", "dare_ties_svd"
 )  # fmt: skip
 
-workspace_option = click.option(
-    "--workspace",
-    envvar="SLIPWAY_WORKSPACE",
-    show_envvar=True,
-    help="Where datasets, runs and the registry lie.  [default: ~/.local/share/slipway]",
-)
 seed_option = click.option("--seed", default=0, show_default=True, help="Of what is drawn at random.")
 
 
@@ -65,7 +60,5 @@ def bag(run: str, count: int, seed: int, workspace: str | None) -> None:
 
 
 def _run(workspace: str | None, arguments: Sequence[str]) -> int:
-    from slipway.training.workspaces import Workspace
-
-    root = Workspace.found(workspace).root
+    root = workspace_of(workspace).root
     return run_in_training("slipway.training.merging", ["--workspace", str(root), *arguments])

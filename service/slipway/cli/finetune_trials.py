@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING
 import click
 
 from slipway.cli.options import output_option, print_json, print_table
+from slipway.cli.workspaces import workspace_of, workspace_option
 
 if TYPE_CHECKING:
     from slipway.training.search.trials import Board, Trial
@@ -12,19 +13,13 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("name")
-@click.option(
-    "--workspace",
-    envvar="SLIPWAY_WORKSPACE",
-    show_envvar=True,
-    help="Where datasets, runs and the registry lie.  [default: ~/.local/share/slipway]",
-)
+@workspace_option
 @output_option
 def command(name: str, workspace: str | None, output: str) -> None:
     """List the trials of a FineTune's search, the best first."""
     from slipway.training.search.trials import Board
-    from slipway.training.workspaces import Workspace
 
-    run = Workspace.found(workspace).run(name)
+    run = workspace_of(workspace).run(name)
     if not run.is_dir():
         raise click.ClickException(f"There is no run `{name}` in {run.parent}.")
     board = Board.read(run)

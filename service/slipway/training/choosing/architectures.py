@@ -177,7 +177,7 @@ def _windowed(family: str, config: Mapping[str, Any], layers: int) -> int:
     if family == "gemma2":
         return layers // 2
     if family == "gemma3_text":
-        return layers - layers // config.get("sliding_window_pattern", 6)
+        return layers - layers // int(config.get("sliding_window_pattern", 6))
     return layers
 
 
