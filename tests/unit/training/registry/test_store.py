@@ -189,3 +189,52 @@ def test_a_record_that_was_changed_is_refused(registry: Registry, tmp_path: Path
     path.write_text(json.dumps(record | {"more": 1}))
     with pytest.raises(RegistryError, match="no record"):
         registry.record("support", "v1")
+
+
+_SWEEP = """
+import os, signal, sys
+from pathlib import Path
+from slipway.training.registry.store import Registry
+from unit.training.registry import made
+
+root, artifact = Path(sys.argv[1]), Path(sys.argv[2])
+CHANGES = {"open", "os.rename", "os.remove", "os.mkdir", "os.rmdir", "os.chmod", "shutil.rmtree"}
+draft = made.draft()  # One for all, as it holds the time.
+for moment in range(10_000):
+    child = os.fork()
+    if child == 0:
+        left = moment
+        def strike(event, arguments):
+            global left
+            if event in CHANGES:
+                left -= 1
+                if left < 0:
+                    os.kill(os.getpid(), signal.SIGKILL)
+        sys.addaudithook(strike)
+        Registry(root).register(draft, artifact, made.card)
+        os._exit(0)
+    _, status = os.waitpid(child, 0)
+    registry = Registry(root)
+    for version in registry.versions("support"):
+        assert registry.verify("support", version) == [], moment
+        assert registry.standing("support", version).stage == "candidate"
+    if os.waitstatus_to_exitcode(status) == 0:
+        print(moment, *registry.versions("support"))
+        break
+"""
+
+
+def test_killed_at_each_moment_a_version_is_whole_or_not_there(registry: Registry, tmp_path: Path) -> None:
+    made.artifact(tmp_path / "artifact")
+    done = subprocess.run(
+        [sys.executable, "-c", _SWEEP, str(registry.root), str(tmp_path / "artifact")],
+        capture_output=True,
+        text=True,
+        env=os.environ | {"PYTHONPATH": str(Path(__file__).parents[3])},
+        check=False,
+    )
+    assert done.stderr == ""
+    moments, *versions = done.stdout.split()
+    assert int(moments) > 20
+    # Whoever begins again after a kill finds the version that is there.
+    assert versions == ["v1"]
