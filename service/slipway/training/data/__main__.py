@@ -20,6 +20,7 @@ from slipway.training.data.exports import export
 from slipway.training.data.pipeline import prepare
 from slipway.training.data.versions import PARTS, DatasetVersion
 from slipway.training.errors import DataError, Stopped
+from slipway.training.exploration.report import ensure
 from slipway.training.workspaces import Workspace
 
 STOPPED = 75
@@ -97,10 +98,14 @@ def _arguments() -> argparse.Namespace:
 
 def _prepare(given: argparse.Namespace, workspace: Workspace) -> int:
     name, spec = _asked(given.file)
-    version = prepare(given.name or name, spec, Terminal(workspace), executors.ray if given.ray else None)
+    terminal = Terminal(workspace)
+    version = prepare(given.name or name, spec, terminal, executors.ray if given.ray else None)
+    for warning in ensure(version, terminal):
+        print(f"Warning: {warning}", file=sys.stderr)
     parts = ", ".join(f"{version.count(part)} {part}" for part in PARTS)
     dropped = sum(each.count for each in version.manifest.dropped)
     print(f"{version.reference}: {parts}; {dropped} dropped. {version.folder}")
+    print(f"Report: {version.report}")
     return 0
 
 

@@ -2,6 +2,7 @@
 
 from slipway.training.data.pipeline import prepare
 from slipway.training.data.versions import PARTS
+from slipway.training.exploration.report import ensure
 from slipway.training.stages import Context, Done
 
 
@@ -11,6 +12,8 @@ def work(context: Context) -> Done:
     for source in version.manifest.sources:
         for name in source.empty_files:
             context.run.say(f"Source {source.name}: {name} is empty.", "warning")
+    for warning in ensure(version, context):
+        context.run.say(warning, "warning")
     counts = {part: version.count(part) for part in PARTS}
     dropped = sum(each.count for each in version.manifest.dropped)
     told = ", ".join(f"{count} {part}" for part, count in counts.items())

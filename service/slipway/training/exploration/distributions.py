@@ -146,7 +146,9 @@ def languages(parts: Parts) -> str:
     """The rows' languages."""
     counts = {name: found.languages for name, found in parts.items() if found.languages}
     sampled = sum(found.sampled for found in parts.values())
-    text: str = reports.paragraph(f"Identified in {sampled:,} rows by their first {Language.Options().sample} characters.")
+    text: str = reports.paragraph(
+        f"Identified in {sampled:,} rows by their first {Language.Options().sample} characters."
+    )
     return text + pictures.bars(counts, "languages")
 
 

@@ -8,14 +8,28 @@ from typing import Any
 
 from slipway.training import reports
 from slipway.training.data.versions import DatasetVersion, Part
+from slipway.training.data.watching import Watch
 from slipway.training.drift import Shift, shift_of
 from slipway.training.exploration import distributions
-from slipway.training.exploration.statistics import Statistics
+from slipway.training.exploration.statistics import Statistics, explore
 from slipway.training.exploration.warnings import warnings
 from slipway.training.reports import HTML, Cell, Share
 from slipway.training.runs import write_atomically
 
 _EXCERPT = 200
+
+
+def ensure(version: DatasetVersion, watch: Watch) -> list[str]:
+    """Write the report of a version that has none; what speaks against training on it.
+
+    Raises:
+        Stopped: asked to.
+    """
+    if version.report.exists():
+        return []
+    statistics = explore(version, check=watch.check, tell=watch.tell)
+    write(version, statistics)
+    return warnings(statistics)
 
 
 def write(version: DatasetVersion, statistics: Statistics) -> Path:

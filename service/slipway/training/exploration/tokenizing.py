@@ -5,6 +5,7 @@ Tokenizer?, ACL 2021: the lower, the better a vocabulary fits the texts. A word 
 space.
 """
 
+import json
 import re
 from bisect import bisect_right
 from collections import Counter
@@ -94,10 +95,9 @@ class Subwords:
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
         self.measured = Measured(name, tokenizer.get_vocab_size())
-        unknown = getattr(tokenizer.model, "unk_token", None)
-        if unknown is None and (number := getattr(tokenizer.model, "unk_id", None)) is not None:
-            unknown = tokenizer.id_to_token(number)
-        self._unknown = None if unknown is None else tokenizer.token_to_id(unknown)
+        model = json.loads(tokenizer.to_str())["model"]
+        unknown = model.get("unk_token")
+        self._unknown = model.get("unk_id") if unknown is None else tokenizer.token_to_id(unknown)
 
     @classmethod
     def of_model(cls, folder: Path) -> "Subwords":
@@ -109,6 +109,8 @@ class Subwords:
         from tokenizers import Tokenizer
 
         file = folder / "tokenizer.json"
+        if not any((folder / name).exists() for name in (file.name, "tokenizer_config.json", "config.json")):
+            raise DataError(f"{folder} holds no tokenizer.")
         try:
             if file.exists():
                 return cls("the model's", Tokenizer.from_file(str(file)))
