@@ -3,6 +3,7 @@
 import stat
 import subprocess
 import sys
+from importlib.util import find_spec
 from pathlib import Path
 
 import click
@@ -12,7 +13,7 @@ from slipway.cli import training_python as module
 from slipway.cli.training_python import training_python
 
 pytestmark = pytest.mark.skipif(
-    all(module.find_spec(name) is not None for name in module._NEEDED),
+    all(find_spec(name) is not None for name in module._NEEDED),
     reason="this interpreter has the training packages itself",
 )
 

@@ -27,7 +27,7 @@ from slipway.training.tuning.conversations import IGNORED
 from slipway.training.tuning.devices import Precision
 from slipway.training.tuning.examples import Examples
 from slipway.training.tuning.jobs import Report, TrainingJob
-from slipway.training.tuning.loop import Loop
+from slipway.training.tuning.loop import Loop, Standing
 from slipway.training.tuning.masters import Masters
 from slipway.training.tuning.models import Base
 from slipway.training.tuning.objectives import Objective, balanced, objective_of
@@ -73,14 +73,15 @@ def _attempt(
 ) -> None:
     settings = job.hyperparameters
     adam = _adam(settings.extra)
+    plan = world.shared(plan)
     base = models.look(job)
     data = _data(job, context, base, world)
-    precision = plan.precision if plan else devices.choose_precision(settings.precision, device)
+    precision = plan.precision if plan else world.shared(devices.choose_precision(settings.precision, device))
     if world.leads:
         context.tell("Loading the base model")
     model = models.load(job, base, data.labels, devices.dtype_of(precision), device)
     if plan is None:
-        plan = _decide(job, base, data, model, fingerprint, precision, device, world)
+        plan = world.shared(_decide(job, base, data, model, fingerprint, precision, device, world))
         if world.leads:
             plans.keep(job.folder, plan)
     elif world.leads and (changed := plans.changes(plan, world.size, device)):
@@ -102,14 +103,22 @@ def _attempt(
         context.run.say("There is no validation part, so earlyStopping never ends the training.", "warning")
     models.set_training(model, job.method, preference=data.preference)
     standing = loop.run()
-    if not world.leads:
-        return
+    if world.leads:
+        _leave(job, plan, base, data, loop, standing)
+    world.wait()
+
+
+def _leave(job: TrainingJob, plan: Plan, base: Base, data: _Data, loop: Loop, standing: Standing) -> None:
+    """Write what came of it."""
     document = artifacts.describe(
         job,
         plan,
         labels=data.labels,
         sources=data.train.names,
-        parameters={"trained": loop.masters.count, "all": sum(each.numel() for each in model.parameters())},
+        parameters={
+            "trained": loop.masters.count,
+            "all": sum(each.numel() for each in loop.model.parameters()),
+        },
     ) | {
         "steps": standing.step,
         "tokens": standing.tokens,
@@ -120,7 +129,7 @@ def _attempt(
     }
     saved = job.save and not standing.pruned
     if saved:
-        artifacts.write(job, model, base.tokenizer, document)
+        artifacts.write(job, loop.model, base.tokenizer, document)
     document |= {"saved": saved, "pruned": standing.pruned}
     write_atomically(job.folder / "trained.json", json.dumps(document, indent=1, sort_keys=True))
     # Nothing goes on from here any more, and an optimizer's state is larger than what it made.

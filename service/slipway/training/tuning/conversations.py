@@ -53,11 +53,6 @@ def encode(tokenizer: Any, messages: Sequence[Message]) -> Tokens:
     return _mark(tokenizer, text, spans)
 
 
-def encode_prompt(tokenizer: Any, messages: Sequence[Message]) -> str:
-    """The text that a model is to go on from."""
-    return str(_render(tokenizer, [_plain(message) for message in messages], prompt=True))
-
-
 def _plain(message: Message) -> dict[str, str]:
     return {"role": message["role"], "content": message["content"]}
 

@@ -98,7 +98,7 @@ def load(
     if job.method != "qlora":
         model.to(device)
     if settings.gradient_checkpointing:
-        model.gradient_checkpointing_enable(gradient_checkpointing_kwargs={"use_reentrant": False})
+        model.activation_checkpointing_enable({"use_reentrant": False})
     made = _made_ready(model, job, base)
     if device.type == "cpu":
         dropouts.quicken(made)

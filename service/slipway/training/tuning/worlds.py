@@ -7,10 +7,13 @@ added up once a step. One process alone needs nothing of this.
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import TypeVar
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,14 @@ class World:
         """Add up a tensor over all processes, in place."""
         if self.size > 1:
             dist.all_reduce(tensor)
+
+    def shared(self, value: T) -> T:
+        """What the first process has: decisions that were measured are one for all."""
+        if self.size == 1:
+            return value
+        held = [value]
+        dist.broadcast_object_list(held, src=0)
+        return held[0]
 
     def wait(self) -> None:
         """Until all are here."""
