@@ -105,7 +105,7 @@ def ranks(*values: float) -> dict[str, Any]:
         {"index": at, "document": {"text": str(at)}, "relevance_score": value}
         for at, value in enumerate(values)
     ]
-    return {"results": sorted(found, key=lambda each: -float(each["relevance_score"]))}  # type: ignore[arg-type]
+    return {"results": sorted(found, key=lambda each: -float(each["relevance_score"]))}
 
 
 def test_documents_are_ranked_by_their_mean() -> None:
