@@ -137,7 +137,7 @@ def trouble_of(pod: Object, now: float, mends: Mends = ENGINE) -> Trouble | None
     scheduled = condition(pod, "PodScheduled")
     if scheduled.get("status") == "False":
         why = scheduled.get("message", "no node fits")
-        if "PersistentVolumeClaim" in why:
+        if "PersistentVolumeClaim" in why or "persistent volumes" in why:
             return Trouble("VolumeNotBound", f"{_name(pod)} has no volume: {why.rstrip('.')}. {mends.volume}")
         return Trouble("Unschedulable", f"{_name(pod)} fits on no node: {why.rstrip('.')}. {mends.room}")
     for container in [*(status.get("initContainerStatuses") or ()), *(status.get("containerStatuses") or ())]:

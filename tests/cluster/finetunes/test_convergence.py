@@ -10,6 +10,8 @@ from cluster.convergence import bare
 from cluster.finetunes.conftest import in_background
 from cluster.finetunes.objects import KINDS, attempts, fine_tune, left, phase, until
 from cluster.kubectl import Kubectl
+from cluster.programs import programs
+from cluster.volumes import renew_volumes
 from slipway.kube.config import Connection
 
 pytestmark = [
@@ -40,7 +42,12 @@ def _over(killed: asyncio.Event, found: dict[str, Any]) -> bool:
 
 
 def test_killed_before_any_write_it_comes_to_the_same_end(
-    kubectl: Kubectl, namespace: str, connection: Connection, definitions: None, quick: dict[str, Any]
+    kubectl: Kubectl,
+    own_cluster: bool,
+    namespace: str,
+    connection: Connection,
+    definitions: None,
+    quick: dict[str, Any],
 ) -> None:
     item = fine_tune(faults={stage: {"steps": 1} for stage in ONCE})
     kubectl.apply(namespace, item)
@@ -52,6 +59,8 @@ def test_killed_before_any_write_it_comes_to_the_same_end(
     for lives in range(1, writes + 1):
         kubectl("delete", "finetune", "f", f"--namespace={namespace}", "--cascade=foreground")
         assert left(kubectl, namespace) == set()
+        if own_cluster:
+            renew_volumes(programs())  # There are sixteen.
         kubectl.apply(namespace, item)
         with in_background(connection, namespace, lives=lives, **quick) as running:
             killed = running.client.killed
