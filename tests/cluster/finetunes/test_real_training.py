@@ -43,7 +43,11 @@ def training(project_image: Callable[[str], str]) -> dict[str, Any]:
     paths = {"/opt/host-python": base, "/opt/host-packages": packages}
     code = "/opt/slipway/lib/python3.11/site-packages"
     template = variables(
-        {"PATH": "/opt/host-python/bin:/usr/bin:/bin", "PYTHONPATH": f"/opt/host-packages:{code}"}
+        {
+            "PATH": "/opt/host-python/bin:/usr/bin:/bin",
+            "LD_LIBRARY_PATH": "/opt/host-python/lib",
+            "PYTHONPATH": f"/opt/host-packages:{code}",
+        }
     )
     (container,) = template["spec"]["containers"]
     container["volumeMounts"] = [
