@@ -9,6 +9,7 @@ from slipway.gateway.auth import Keyring
 from slipway.gateway.errors import ASK
 from slipway.gateway.statuses import ServiceStatus
 from slipway.objects import LLMService, ModelRoute, Owner, Resource, Task
+from slipway.objects.engines import takes_adapters
 from slipway.objects.money import PER_MILLION, nano_dollars
 
 Place = tuple[str, str]
@@ -91,6 +92,8 @@ class Model:
     them by other names than clients."""
     source: str = ""
     """Where the base model's weights come from."""
+    takes_adapters: bool = False
+    """Whether its engines have room for adapters that come while they run."""
     may_start: bool = False
     """Whether an endpoint may come up if a request waits for one."""
     status: ServiceStatus | None = None
@@ -221,6 +224,7 @@ def models_of(
     revision = service.revision
     prices = prices_of(service)
     versions = _versions(service)
+    room = takes_adapters(service)
     return tuple(
         Model(
             name=name,
@@ -242,6 +246,7 @@ def models_of(
             status=status,
             versions=versions.get(name, ()),
             source=service.spec.model.source,
+            takes_adapters=room,
         )
         for name in dict.fromkeys((*service.served_names, *versions))
     )

@@ -381,6 +381,20 @@ async def test_what_is_not_offered_is_refused_by_its_field(
         await own.fine_tuning.jobs.create(model="nobody", training_file=await file_of(own))
 
 
+async def test_a_model_whose_engines_have_no_room_for_adapters_is_not_tuned(
+    start: Start, client: Any
+) -> None:
+    running = await start()
+    running.state.service("plain")
+    own = client(running.port)
+    await running.until(lambda: "plain" in running.gateway.catalog.snapshot.models)
+    await running.until(lambda: running.gateway.database.migrated)
+    with pytest.raises(openai.BadRequestError) as refused:
+        await own.fine_tuning.jobs.create(model="plain", training_file=await file_of(own))
+    assert (refused.value.code, refused.value.param) == ("not_offered", "model")
+    assert "--enable-lora" in refused.value.message
+
+
 async def test_the_audit_log_has_what_was_done(start: Start, client: Any) -> None:
     running, own, job, _ = await queued(start, client)
     await own.fine_tuning.jobs.cancel(job.id)
@@ -393,7 +407,7 @@ async def test_the_audit_log_has_what_was_done(start: Start, client: Any) -> Non
 
 async def test_a_killed_gateways_job_goes_on_in_the_next(tmp_path: Path, client: Any) -> None:
     state = State(tmp_path / "state")
-    state.service("m")
+    state.service("m", engine={"args": ["--enable-lora"]})
     state.key()
     first = Process(state.folder, poll_interval=0.05)
     try:

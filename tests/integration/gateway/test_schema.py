@@ -33,7 +33,7 @@ def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[BaseSchema]:
     thread.start()
     upstream = asyncio.run_coroutine_threadsafe(Upstream(behave).start(), loop).result()
     state = State(tmp_path_factory.mktemp("schema") / "state")
-    state.service("m")
+    state.service("m", engine={"args": ["--enable-lora"]})
     state.service("e", task="embed")
     state.service("c", task="classify")
     state.key()

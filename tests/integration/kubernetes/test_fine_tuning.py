@@ -18,6 +18,7 @@ from slipway.kube.kinds import FINE_TUNE
 from slipway.objects import FineTune
 
 NAMESPACE = "models"
+LORA = {"args": ["--enable-lora"]}
 OFFERED = {"fine_tuning_namespace": NAMESPACE, "fine_tuning_address": "http://gateway.example:8000/"}
 
 
@@ -50,7 +51,7 @@ def tell(server: APIServer, job: str, phase: str, **status: Any) -> None:
 async def test_a_job_is_a_fine_tune_whose_first_job_reads_the_examples_at_a_signed_address(
     start_gateway: StartGateway, world: World, server: APIServer, clients: Any
 ) -> None:
-    world.service()
+    world.service(engine=LORA)
     world.key()
     running = await start_gateway(**OFFERED)
     own = clients(running)
@@ -82,6 +83,7 @@ async def test_a_job_is_a_fine_tune_whose_first_job_reads_the_examples_at_a_sign
         }
     ]
     world.service(
+        engine=LORA,
         status={
             "adapters": [
                 {
@@ -89,7 +91,7 @@ async def test_a_job_is_a_fine_tune_whose_first_job_reads_the_examples_at_a_sign
                     **{"state": "Ready", "source": "s3://bucket/tuned/v1", "fineTune": job},
                 }
             ]
-        }
+        },
     )
     tell(server, job, "Succeeded", startedAt=now(), completedAt=now(), stages=stages)
     done = await reached(own, job, "succeeded")
@@ -102,7 +104,7 @@ async def test_a_job_is_a_fine_tune_whose_first_job_reads_the_examples_at_a_sign
 async def test_an_api_server_that_is_away_is_waited_for(
     start_gateway: StartGateway, world: World, server: APIServer, clients: Any
 ) -> None:
-    world.service()
+    world.service(engine=LORA)
     world.key()
     running = await start_gateway(**OFFERED)
     own = clients(running)
@@ -116,7 +118,7 @@ async def test_an_api_server_that_is_away_is_waited_for(
 async def test_a_fine_tune_that_somebody_removed_fails_its_job(
     start_gateway: StartGateway, world: World, server: APIServer, clients: Any
 ) -> None:
-    world.service()
+    world.service(engine=LORA)
     world.key()
     running = await start_gateway(**OFFERED)
     own = clients(running)
@@ -133,7 +135,7 @@ async def test_a_fine_tune_that_somebody_removed_fails_its_job(
 async def test_without_a_grant_for_its_namespace_no_model_is_tuned(
     start_gateway: StartGateway, world: World, clients: Any, settings: dict[str, str]
 ) -> None:
-    world.service()
+    world.service(engine=LORA)
     world.key()
     running = await start_gateway(**settings)
     own = clients(running)

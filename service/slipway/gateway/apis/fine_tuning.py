@@ -189,8 +189,10 @@ def _why_not(model: Model, namespace: str) -> str | None:
         return f"it is an adapter; fine-tune its base model, `{model.parent}`"
     if model.task != "generate":
         return "conversations are learned, and it writes none"
-    if model.runtime != "vllm":
-        return "its engine loads no adapters"
+    if not model.takes_adapters:
+        return (
+            "its engines have no room for adapters. Those who run it can add `--enable-lora` to engine.args"
+        )
     if model.namespace != namespace:
         return "it is served from another namespace than fine-tuning has"
     return None
