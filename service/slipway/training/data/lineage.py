@@ -19,8 +19,8 @@ _LIBRARIES = ("ftfy", "presidio-analyzer", "py3langid", "pyarrow", "rensa", "sel
 def code() -> dict[str, str]:
     """Version of Slipway, digest of the code that prepares data, versions of the libraries it uses."""
     digest = hashlib.sha256()
-    folder = Path(__file__).parent
-    for path in sorted(folder.rglob("*.py")):
+    folder = Path(__file__).parents[1]
+    for path in sorted([*folder.glob("data/**/*.py"), *folder.glob("augmentation/*.py")]):
         digest.update(path.relative_to(folder).as_posix().encode() + b"\0" + path.read_bytes())
     libraries = {name: version(name) for name in _LIBRARIES}
     return {"slipway": __version__, "digest": f"sha256:{digest.hexdigest()}", **libraries}
