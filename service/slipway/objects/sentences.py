@@ -2,6 +2,7 @@
 
 from typing import Any
 
+from slipway.objects.datasets import DATA_SOURCE
 from slipway.objects.scalars import Duration, Factor, Fraction, Number, Pause, Quantity
 from slipway.objects.sources import MODEL_SOURCE, SOURCE
 
@@ -26,6 +27,10 @@ _PATTERNS = {
     MODEL_SOURCE: (
         "a source: file:///path, hf://org/name@revision, s3://bucket/prefix, pypi://package/file,"
         " registry+https://host/name/version or, on a cluster, pvc://claim/path"
+    ),
+    DATA_SOURCE: (
+        "a source: file:///path, hf://org/name@revision, s3://bucket/prefix, pypi://package/file, a file by"
+        " https:// or, on a cluster, pvc://claim/path"
     ),
     Duration.pattern: "a duration: hours, minutes and seconds such as 30s, 5m or 1h30m",
     Pause.pattern: "a pause: a duration such as 30s, 5m or 1h30m, or manual",
