@@ -39,7 +39,7 @@ $(ENVS)/%/.ready: locks/%.txt $(SOURCES) | $(UV)
 	@touch $@
 
 # Programs of others that are measured beside the gateway, and Locust: without Slipway in them.
-OTHERS := peer-asgi peer-kopf peer-litellm peer-vllm-router loadtest
+OTHERS := peer-asgi peer-datatrove peer-kopf peer-litellm peer-vllm-router loadtest
 $(OTHERS:%=$(ENVS)/%/.ready): $(ENVS)/%/.ready: locks/%.txt | $(UV)
 	@echo "Making the environment $* (its lock names $$(grep -c '^[a-z0-9A-Z]' $<) packages)"
 	@test -x $(@D)/bin/python || $(UV) venv -q --python $(PYTHON) $(@D)
@@ -165,6 +165,10 @@ bench: bench-packages $(ENVS)/gateway/.ready $(ENVS)/peer-asgi/.ready $(ENVS)/pe
 .PHONY: bench-operator
 bench-operator: cluster-packages dev $(ENVS)/peer-kopf/.ready ## The operator's speed with 500 objects beside kopf's, on the cluster that runs; some 12 minutes.
 	@PYTHONPATH=tests $(DEV)/python -m loadtests.operator_scale $(ARGS)
+
+.PHONY: bench-data
+bench-data: $(ENVS)/training-tests/.ready $(ENVS)/peer-datatrove/.ready ## The preparation of data beside datasets and datatrove, and on Ray Data: ARGS="--json FILE"; some minutes.
+	@$(TRAINING)/python -m loadtests.data_preparation $(ARGS)
 
 .PHONY: loadtest
 loadtest: $(ENVS)/loadtest/.ready $(if $(URL),$(ENVS)/gateway/.ready,system envs) ## Locust's users on a Slipway of its own, or on URL=… KEY=…; DURATION=60 (s), USERS=8.

@@ -2,11 +2,11 @@
 
     python -m loadtests.data_preparation [--megabytes 20] [--rounds 3] [--json FILE]
 
-In the training environment; `.venvs/peer-datatrove` is made by `make .venvs/peer-datatrove/.ready`. Every
-program gets the same file and takes the same steps with the same libraries, in as many processes as there
-are cores: fix the encoding (ftfy), normalize Unicode, strip HTML, trim white space, identify the language
-(py3langid on the first 256 characters), Gopher's rules against repetition, redact personal data (Presidio's
-recognizers), deduplicate by MinHash, split, write Parquet compressed by zstd. The peers' scripts are in
+`make bench-data` makes the environments. Every program gets the same file and takes the same steps with the
+same libraries, in as many processes as there are cores: fix the encoding (ftfy), normalize Unicode, strip
+HTML, trim white space, identify the language (py3langid on the first 256 characters), Gopher's rules
+against repetition, redact personal data (Presidio's recognizers), deduplicate by MinHash, split, write
+Parquet compressed by zstd. On Ray Data the same code must make the same version. The peers' scripts are in
 loadtests/peers. Ratios are taken within a round; the median is printed. Our memory is measured once more
 with four times the data.
 """
@@ -26,11 +26,10 @@ from pathlib import Path
 
 from loadtests import corpus
 from loadtests.overhead.machines import describe, family, memory
-from loadtests.overhead.tables import write_between
 
 ROOT = Path(__file__).parents[1]
 PEERS = ROOT / "loadtests" / "peers"
-DATATROVE = ROOT / ".venvs" / "peer-datatrove" / "bin" / "python"
+PEERS_PYTHON = ROOT / ".venvs" / "peer-datatrove" / "bin" / "python"
 _SAMPLE_S = 0.1
 
 
@@ -45,18 +44,21 @@ class Figures:
     peak_bytes: int
     """PSS of all its processes at most."""
     rows: int
+    digest: str = ""
+    """Of our versions."""
 
 
 def main() -> int:
     """Measure, print, and write what was asked for."""
     options = _options()
     if options.only:
-        return _prepare(*options.only)
+        return _prepare(*options.only, on_ray=options.ray)
     cores = len(os.sched_getaffinity(0))
     programs = {
         "slipway": [sys.executable, "-m", "loadtests.data_preparation", "--only"],
+        "slipway on Ray": [str(PEERS_PYTHON), "-m", "loadtests.data_preparation", "--ray", "--only"],
         "datasets": [sys.executable, str(PEERS / "datasets_steps.py")],
-        "datatrove": [str(DATATROVE), str(PEERS / "datatrove_steps.py")],
+        "datatrove": [str(PEERS_PYTHON), str(PEERS / "datatrove_steps.py")],
     }
     with tempfile.TemporaryDirectory(prefix="slipway-data-") as folder:
         small, large = Path(folder) / "small.jsonl", Path(folder) / "large.jsonl"
@@ -67,6 +69,9 @@ def main() -> int:
             for _ in range(options.rounds)
         ]
         grown = _measure("slipway", programs["slipway"], large, cores)
+    for one in found:
+        if one[0].digest != one[1].digest:
+            raise SystemExit(f"On Ray another version came out: {one[1].digest}, not {one[0].digest}.")
     text = _table(found, grown)
     print(text)
     if options.json:
@@ -77,6 +82,8 @@ def main() -> int:
         }
         options.json.write_text(json.dumps(report, indent=1))
     if options.page:
+        from loadtests.overhead.tables import write_between
+
         write_between(options.page, "data preparation", text)
     return 0
 
@@ -89,6 +96,7 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--json", type=Path, help="write everything that was measured")
     parser.add_argument("--page", type=Path, help="write the table between the marks of this page")
+    parser.add_argument("--ray", action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--only", nargs=3, metavar=("FILE", "FOLDER", "PROCESSES"), help=argparse.SUPPRESS)
     return parser.parse_args()
 
@@ -98,7 +106,7 @@ def _measure(name: str, command: Sequence[str], path: Path, cores: int) -> Figur
     with tempfile.TemporaryDirectory(prefix=f"slipway-{name}-", dir=path.parent) as folder:
         began = time.monotonic()
         environment = os.environ | {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "RAYON_NUM_THREADS": "1"}
-        environment["HF_DATASETS_DISABLE_PROGRESS_BARS"] = "1"
+        environment |= {"HF_DATASETS_DISABLE_PROGRESS_BARS": "1", "PYTHONPATH": str(ROOT / "service")}
         log = Path(folder, "log")
         with log.open("w") as errors:
             child = subprocess.Popen(
@@ -117,9 +125,11 @@ def _measure(name: str, command: Sequence[str], path: Path, cores: int) -> Figur
         peak.stop()
         if child.returncode:
             raise SystemExit(f"{name} failed: {log.read_text()[-2000:]}")
-    rows = json.loads(output.strip().splitlines()[-1])["rows"]
+    came = json.loads(output.strip().splitlines()[-1])
     cpu = usage.ru_utime + usage.ru_stime
-    return Figures(name, path.stat().st_size / 1e6, seconds, cpu, peak.bytes, rows)
+    return Figures(
+        name, path.stat().st_size / 1e6, seconds, cpu, peak.bytes, came["rows"], came.get("digest", "")
+    )
 
 
 class _Peak(threading.Thread):
@@ -167,7 +177,7 @@ def _table(found: list[list[Figures]], grown: Figures) -> str:
     return "\n".join(lines) + "\n"
 
 
-def _prepare(path: str, folder: str, processes: str) -> int:
+def _prepare(path: str, folder: str, processes: str, *, on_ray: bool) -> int:
     """Our preparation, as a process of its own."""
     from slipway.objects.datasets import DatasetSpec
     from slipway.training.data import executors
@@ -187,8 +197,9 @@ def _prepare(path: str, folder: str, processes: str) -> int:
     spec = DatasetSpec.model_validate(
         {"format": "text", "sources": [{"name": "corpus", "source": Path(path).as_uri()}]}
     )
-    version = prepare("corpus", spec, Silent(), executors.processes(int(processes)), report=False)
-    print(json.dumps({"rows": sum(version.count(part) for part in PARTS)}))
+    executor = executors.ray if on_ray else executors.processes(int(processes))
+    version = prepare("corpus", spec, Silent(), executor)
+    print(json.dumps({"rows": sum(version.count(part) for part in PARTS), "digest": version.digest}))
     return 0
 
 

@@ -49,7 +49,7 @@ def main() -> None:
     parts = unique.train_test_split(test_size=0.2, seed=0)
     held = parts["test"].train_test_split(test_size=0.5, seed=0)
     for name, part in (("train", parts["train"]), ("validation", held["train"]), ("test", held["test"])):
-        part.to_parquet(str(folder / f"{name}.parquet"), compression="zstd")
+        part.to_parquet(str(folder / f"{name}.parquet"))
     print(json.dumps({"rows": len(unique)}))
 
 

@@ -20,7 +20,7 @@ from datatrove.pipeline.writers import ParquetWriter
 from datatrove.utils.hashing import HashConfig
 
 
-class Clean(PipelineStep):
+class Clean(PipelineStep):  # type: ignore[misc]
     """The steps on single texts, and exact duplicates within a task."""
 
     name = "clean"
@@ -34,7 +34,7 @@ class Clean(PipelineStep):
                 yield document
 
 
-class Split(PipelineStep):
+class Split(PipelineStep):  # type: ignore[misc]
     """Names the part of each document."""
 
     name = "split"

@@ -93,7 +93,8 @@ class HubOrigin:
             self._copy(self._cached, model, job)
         else:
             self._download(model, job)
-        return model / Path(self._address.file).name if self._is_model_file else model
+        file = self._address.file
+        return model / Path(file).name if file and self._is_model_file else model
 
     @property
     def _is_model_file(self) -> bool:

@@ -47,8 +47,8 @@ def spec(path: Path, form: str = "chat", source: dict[str, Any] | None = None, *
 
 
 def prepared(workspace: Path, wanted: DatasetSpec, **options: Any) -> DatasetVersion:
-    """A version of the dataset `test`, without a report."""
-    return prepare("test", wanted, Watching(Workspace(workspace)), report=False, **options)
+    """A version of the dataset `test`."""
+    return prepare("test", wanted, Watching(Workspace(workspace)), **options)
 
 
 def records(version: DatasetVersion) -> list[Record]:

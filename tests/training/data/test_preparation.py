@@ -143,7 +143,7 @@ def test_a_stopped_preparation_goes_on_to_the_same_result(
     expected = prepared(tmp_path / "other", spec(path))
     workspace = Workspace(tmp_path / "work")
     with pytest.raises(Stopped):
-        prepare("test", spec(path), Watching(workspace, checks), report=False)
+        prepare("test", spec(path), Watching(workspace, checks))
     assert not workspace.datasets.exists()
     done = list((workspace.root / "tmp").glob("prepare-*/0*.json"))
     worked: list[int] = []
@@ -158,6 +158,21 @@ def test_a_stopped_preparation_goes_on_to_the_same_result(
     assert version.digest == expected.digest
     assert sum(worked) == len(worked) - len(done)
     assert list((workspace.root / "tmp").iterdir()) == []
+
+
+def test_two_at_the_same_time_make_the_same(tmp_path: Path) -> None:
+    path = lines(tmp_path / "a.jsonl", chats(100))
+    versions = list[DatasetVersion]()
+
+    def with_another_inside(work: Any, tasks: Any) -> Any:
+        for task in tasks:
+            versions.append(prepared(tmp_path / "work", spec(path)))
+            yield work(task)
+
+    versions.append(prepared(tmp_path / "work", spec(path), executor=with_another_inside))
+    assert versions[0] == versions[1]
+    assert len(list((tmp_path / "work" / "datasets" / "test").iterdir())) == 1
+    assert list((tmp_path / "work" / "tmp").iterdir()) == []
 
 
 def test_a_failed_preparation_leaves_nothing(tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ stopped goes on with the pieces that it has not done.
 """
 
 import errno
+import fcntl
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -17,6 +18,7 @@ from pathlib import Path
 from shutil import rmtree
 
 from slipway.objects.datasets import DatasetSpec
+from slipway.training.augmentation import read
 from slipway.training.data import executors, lineage
 from slipway.training.data.cleaning import clean
 from slipway.training.data.executors import Executor
@@ -32,20 +34,19 @@ _SMALL = 8 << 20
 """Bytes of sources for which other processes are not worth their start."""
 
 
-def prepare(
-    name: str, spec: DatasetSpec, watch: Watch, executor: Executor | None = None, *, report: bool = True
-) -> DatasetVersion:
+def prepare(name: str, spec: DatasetSpec, watch: Watch, executor: Executor | None = None) -> DatasetVersion:
     """Prepare a version of the dataset `name`, or find the one that is there.
 
     Args:
         executor: who does the work; this machine's cores if None.
-        report: also explore a new version, and write the page about it.
 
     Raises:
         DataError: the data, its place or what is asked of it; the message says how to mend it.
         Stopped: asked to; called again it goes on.
     """
     steps = chosen(spec.format, spec.preparation)
+    for step in spec.augmentation:
+        read(step)  # What is unknown is told before the work, not after it.
     with watch.workspace.unfinished() as scratch:
         found = _found(spec, scratch, watch)
         asked = lineage.inputs(spec, found, steps)
@@ -55,23 +56,15 @@ def prepare(
                 return version
         if executor is None:
             executor = _local(sum(each.size for each in found))
-        with _kept_when_stopped(watch.workspace.root / "tmp" / f"prepare-{asked[-32:]}") as folder:
+        shared = watch.workspace.root / "tmp" / f"prepare-{asked[-32:]}"
+        with _kept_when_stopped(shared, scratch / "work") as folder:
             cleaned = clean(spec, found, steps, folder, executor, watch)
             target = scratch / "version"
             target.mkdir()
             manifest = write(name, spec, found, steps, cleaned, asked, target, watch)
             _require(spec, manifest.version, name)
-            if report:
-                _explore(DatasetVersion(target, manifest), watch)
             version = _placed(watch.workspace, target, manifest)
     return version
-
-
-def _explore(version: DatasetVersion, watch: Watch) -> None:
-    from slipway.training.exploration.report import write as write_report
-    from slipway.training.exploration.statistics import explore
-
-    write_report(version, explore(version, check=watch.check, tell=watch.tell))
 
 
 def _found(spec: DatasetSpec, scratch: Path, watch: Watch) -> list[Found]:
@@ -99,9 +92,17 @@ def _require(spec: DatasetSpec, version: str, name: str) -> None:
 
 
 @contextmanager
-def _kept_when_stopped(folder: Path) -> Iterator[Path]:
-    """A folder that stays when the work in it is stopped or killed, for the next attempt."""
-    folder.mkdir(parents=True, exist_ok=True)
+def _kept_when_stopped(folder: Path, instead: Path) -> Iterator[Path]:
+    """A folder that stays when the work in it is stopped or killed, for the next attempt.
+
+    Args:
+        instead: is taken where another process works in that folder now.
+    """
+    descriptor = _held(folder)
+    if descriptor is None:
+        instead.mkdir()
+        yield instead
+        return
     try:
         yield folder
     except (Stopped, KeyboardInterrupt):
@@ -109,7 +110,31 @@ def _kept_when_stopped(folder: Path) -> Iterator[Path]:
     except BaseException:
         rmtree(folder, ignore_errors=True)
         raise
-    rmtree(folder, ignore_errors=True)
+    else:
+        rmtree(folder, ignore_errors=True)
+    finally:
+        os.close(descriptor)
+
+
+def _held(folder: Path) -> int | None:
+    """The descriptor that locks a folder, which is made; None where another process has it."""
+    while True:
+        folder.mkdir(parents=True, exist_ok=True)
+        try:
+            descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY)
+        except FileNotFoundError:
+            continue
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            # Who had it before may have removed it meanwhile.
+            if os.path.samestat(os.fstat(descriptor), folder.stat()):
+                return descriptor
+            os.close(descriptor)
+        except BlockingIOError:
+            os.close(descriptor)
+            return None
+        except FileNotFoundError:
+            os.close(descriptor)
 
 
 def _placed(workspace: Workspace, folder: Path, manifest: Manifest) -> DatasetVersion:
