@@ -95,4 +95,4 @@ def test_tokens_are_compared(version: DatasetVersion, tmp_path: Path) -> None:
     )
     ran = run(version, "tokens", "made", "--model", tmp_path.as_uri())
     assert ran.exit_code == 1
-    assert "holds no tokenizer" in ran.output
+    assert "holds no config.json, so it is no model" in ran.output
