@@ -1,6 +1,7 @@
 """CodeCarbon as it is: without a network."""
 
 from pathlib import Path
+from threading import Event
 
 import pytest
 
@@ -21,15 +22,15 @@ def test_codecarbon_measures_without_a_network(tmp_path: Path) -> None:
 
 def test_a_stage_that_lasts_is_measured_by_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(energy, "_FIRST_S", 0.0)
-    started = []
+    started = Event()
 
     def start(environ: object) -> energy.Meter:
-        started.append(energy.CodeCarbonMeter({}))
-        return started[0]
+        meter = energy.CodeCarbonMeter({})
+        started.set()
+        return meter
 
     with energy.metering(tmp_path, "train", {}, start):
-        while not started:
-            sum(range(1_000_000))
+        assert started.wait(60)
         sum(range(20_000_000))
     spent = energy.spent(tmp_path)
     assert spent.method.startswith("CodeCarbon ")

@@ -118,7 +118,7 @@ def test_a_run_is_told_whole(client: Any, tmp_path: Path, monkeypatch: pytest.Mo
     assert warnings(context.run) == []
     # Later stages go on with the same run, and the last one ends it.
     for stage in ("evaluate", "register"):
-        context = Context(context.workspace, context.run, context.fine_tune, stage)  # type: ignore[arg-type]
+        context = Context(context.workspace, context.run, context.fine_tune, stage)
         do(context, monkeypatch, lambda context: Done("done", {"metrics": {"exact_match": 0.9}}))
     found = told(client, context.run)
     assert found.info.status == "FINISHED"

@@ -88,8 +88,13 @@ class CodeCarbonMeter:
             if country
             else {"force_carbon_intensity_g_co2e_kwh": WORLD_G_PER_KWH}
         )
+        # With a lock file of its own it would take over the process's signals.
         self._tracker: Any = codecarbon.OfflineEmissionsTracker(
-            save_to_file=False, measure_power_secs=15, tracking_mode="process", **grid
+            output_methods=[],
+            allow_multiple_runs=True,
+            measure_power_secs=15,
+            tracking_mode="process",
+            **grid,
         )
         self._tracker.start()
         modes = {getattr(each, "_mode", None) for each in self._tracker._hardware}
