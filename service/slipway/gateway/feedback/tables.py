@@ -1,6 +1,6 @@
 """The table of feedback."""
 
-from sqlalchemy import BigInteger, Boolean, Column, Index, String, Table, Text, false
+from sqlalchemy import BigInteger, Boolean, Column, Index, String, Table, Text, false, text
 
 from slipway.gateway.storage.tables import metadata
 
@@ -19,7 +19,7 @@ feedback = Table(
     Column("expected", Text, nullable=True),
     Column("messages", Text, nullable=True),  # JSON; only where the caller sent it.
     Column("consent", Boolean, nullable=False, server_default=false()),  # It may be learned from.
-    Column("revision", String(253), nullable=False, server_default=""),  # Of an adapter: its version.
+    Column("revision", String(253), nullable=False, server_default=text("''")),  # Of an adapter: its version.
     Column("created_us", BigInteger, nullable=False),
     Index("ix_feedback_owner_created_us", "owner", "created_us"),
     Index("ix_feedback_created_us", "created_us"),

@@ -11,5 +11,6 @@ def upgrade() -> None:
     """Add the consent, and which version answered."""
     with op.batch_alter_table("feedback") as feedback:
         feedback.add_column(sa.Column("consent", sa.Boolean, nullable=False, server_default=sa.false()))
-        feedback.add_column(sa.Column("revision", sa.String(253), nullable=False, server_default=""))
+        empty = sa.text("''")
+        feedback.add_column(sa.Column("revision", sa.String(253), nullable=False, server_default=empty))
     op.execute("UPDATE feedback SET consent = (messages IS NOT NULL)")
