@@ -2,7 +2,7 @@
 
 import asyncio
 import time
-from collections.abc import Callable, Iterator, Mapping, Set
+from collections.abc import Callable, Mapping, Set
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -29,7 +29,7 @@ from slipway.objects import APIKey, FineTune, LLMService
 from slipway.objects.annotations import PAUSED
 from slipway.objects.plainkeys import new_key
 from slipway_operator import names
-from slipway_operator.adapters import newest, offers
+from slipway_operator.adapters import offers
 from slipway_operator.autoscaling import ScalingState
 from slipway_operator.engine_keys import key_secret
 from slipway_operator.events import Teller
@@ -44,6 +44,7 @@ from slipway_operator.metrics import Metrics
 from slipway_operator.plans import Observed, Plan, plan
 from slipway_operator.queues import Queue
 from slipway_operator.refusals import is_refusal, refusal, with_refusal
+from slipway_operator.relations import concerned, fine_tunes, newer
 from slipway_operator.rollouts import Event
 from slipway_operator.settings import OperatorSettings
 from slipway_operator.statuses import condition
@@ -203,7 +204,7 @@ class Operator:
             self.queue.add((kind, key))
             if kind is LLM_SERVICE and self.settings.engine_key_file is not None:
                 self.queue.add((SECRET, (key[0], "")))
-            for other in self._concerned(kind, item):
+            for other in concerned(self.world, kind, item):
                 self.queue.add(other)
             return
         owner = owner_of(item)
@@ -215,23 +216,6 @@ class Operator:
                 self.queue.add((API_KEY, (key[0], labels[names.API_KEY])))
             else:
                 self.queue.add((SECRET, (key[0], "")))
-
-    def _concerned(self, kind: Kind, item: Object) -> Iterator[Item]:
-        """The services that a FineTune may have an adapter for, and the FineTunes that are for a service."""
-        namespace, name = key_of(item)
-        if kind is FINE_TUNE:
-            if (item.get("status") or {}).get("artifact"):
-                # Also one that it is not for any more, and the other FineTunes for the same one.
-                for service in self.world.all(LLM_SERVICE):
-                    if key_of(service)[0] == namespace:
-                        yield LLM_SERVICE, key_of(service)
-        elif kind is LLM_SERVICE:
-            for each in self._fine_tunes(namespace):
-                if (each["spec"].get("deploy") or {}).get("service") == name:
-                    yield FINE_TUNE, key_of(each)
-
-    def _fine_tunes(self, namespace: str) -> list[Object]:
-        return [each for each in self.world.all(FINE_TUNE) if key_of(each)[0] == namespace]
 
     def _measured(self, key: Key) -> None:
         self.queue.add((LLM_SERVICE, key))
@@ -315,7 +299,7 @@ class Operator:
 
     async def _service(self, service: LLMService, parent: Object) -> float | None:
         key = key_of(parent)
-        offered = offers(service, self._fine_tunes(key[0]))
+        offered = offers(service, fine_tunes(self.world, key[0]))
         observed = Observed(
             children=self.world.children(LLM_SERVICE, key),
             measured=self.measuring.of(key),
@@ -342,23 +326,13 @@ class Operator:
             children=children,
             progress=self.polling.of(key),
             service=service,
-            newer=self._newer(fine_tune, service),
+            newer=newer(self.world, fine_tune, service),
             optional=self._optional,
         )
         made = finetunes.plan(fine_tune, parent, observed, self.settings, self.now())
         again_after = await self._carry_out(FINE_TUNE, parent, made)
         self.polling.watch(key, made.status or {})
         return again_after
-
-    def _newer(self, fine_tune: FineTune, service: Object | None) -> str | None:
-        """The FineTune that has brought a newer version of the same adapter to the same service."""
-        if service is None:
-            return None
-        parsed = LLMService.model_validate(_without_status(service))
-        found = newest(offers(parsed, self._fine_tunes(key_of(service)[0])))
-        offer = found.get(fine_tune.adapter_name)
-        own = any(each.fine_tune == fine_tune.metadata.name for each in found.values())
-        return offer.fine_tune if offer is not None and not own else None
 
     async def _carry_out(self, kind: Kind, parent: Object, made: Plan) -> float | None:
         """Write what a plan asks for; after how many seconds to look again."""
@@ -380,7 +354,7 @@ class Operator:
             if await self.executor.status(kind, parent, status):
                 told = (Event("Warning", *refusal(refused)),) if refused is not None else ()
                 # Watches tell nothing of what this operator itself has written.
-                for other in self._concerned(kind, self.world.get(kind, key_of(parent)) or parent):
+                for other in concerned(self.world, kind, self.world.get(kind, key_of(parent)) or parent):
                     self.queue.add(other)
                 for event in (*told, *made.events):
                     await self.teller.tell(kind, parent, event)
