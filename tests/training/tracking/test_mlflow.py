@@ -18,6 +18,8 @@ from slipway.training.runs import Run
 from slipway.training.stages import Context, Done
 from training.tracking.runs import begun, do, warnings
 
+pytestmark = pytest.mark.timeout(300)  # The server alone takes most of a minute where others are busy.
+
 
 def free_port() -> int:
     with socket.socket() as probe:
