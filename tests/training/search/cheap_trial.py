@@ -14,6 +14,7 @@ from typing import Any
 
 from slipway.training.errors import Stopped, TuningError
 from slipway.training.search.trial import serve
+from slipway.training.tuning.jobs import Report
 from training.search.functions import loss
 
 EVALUATIONS = 5
@@ -24,7 +25,7 @@ STEPS = 10
 def objective(
     folder: Path,
     document: dict[str, Any],
-    report: Callable[[int, dict[str, float]], bool],
+    report: Report,
     stopping: Callable[[], bool],
 ) -> Mapping[str, float]:
     print("Libraries print what they like.")

@@ -76,7 +76,9 @@ def searched(
     return Search(study, perform or Function(evaluations), parallelism=asked.parallelism).run()
 
 
-def context(root: Path, search: Mapping[str, Any], **hyperparameters: Any) -> Context:
+def context(
+    root: Path, search: Mapping[str, Any], base: str = "file:///nowhere", **hyperparameters: Any
+) -> Context:
     """Of the stage `search` of a FineTune whose data is prepared."""
     workspace = Workspace(root)
     run = Run(workspace.run("tuned"))
@@ -86,7 +88,7 @@ def context(root: Path, search: Mapping[str, Any], **hyperparameters: Any) -> Co
             "kind": "FineTune",
             "metadata": {"name": "tuned"},
             "spec": {
-                "baseModel": {"source": "file:///nowhere"},
+                "baseModel": {"source": base},
                 "dataset": {"sources": [{"name": "rows", "source": "file:///rows.jsonl"}]},
                 "search": search,
                 "hyperparameters": hyperparameters,

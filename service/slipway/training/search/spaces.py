@@ -100,6 +100,11 @@ class Space:
         """What is written, as Optuna keeps it."""
         return {axis.name: axis.value(parameters[axis.name]) for axis in self.axes}
 
+    def plain(self, parameters: Mapping[str, str]) -> dict[str, Any]:
+        """What is written, as the object has it: lists as lists, all else as text."""
+        lists = {axis.name for axis in self.axes if axis.kind == "list"}
+        return {name: text.split(",") if name in lists else text for name, text in parameters.items()}
+
     def hyperparameters(self, parameters: Mapping[str, str]) -> Hyperparameters:
         """A trial's hyperparameters. Raises SearchError."""
         return with_parameters(self.base, parameters)

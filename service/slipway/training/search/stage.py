@@ -8,8 +8,7 @@ from shutil import rmtree
 from typing import Any
 
 from slipway.objects.hyperparameters import SearchSpec
-from slipway.sources import FetchedModel, SourceError, fetch
-from slipway.training.errors import SearchError, TuningError
+from slipway.training.errors import SearchError
 from slipway.training.runs import write_atomically
 from slipway.training.search.processes import Processes, found_cores, found_gpus, shares
 from slipway.training.search.reporting import write_report
@@ -18,6 +17,7 @@ from slipway.training.search.spaces import Space
 from slipway.training.search.studies import Study, alone
 from slipway.training.search.trials import Board, Trial
 from slipway.training.stages import Context, Done
+from slipway.training.tuning.stage import job_of
 
 
 def work(context: Context) -> Done:
@@ -32,18 +32,13 @@ def work(context: Context) -> Done:
         raise SearchError("The FineTune asks for no search; give `search`.", "NoSearch")
     space = Space.of(spec.search, spec.hyperparameters)
     with alone(context.run.folder / "search"):
-        base = _fetched(context, spec.base_model.source)
-        document = {
-            "workspace": str(context.workspace.root),
-            "run": context.run.name,
-            "dataset": context.result("prepare")["dataset"],
-            "base": str(base.path),
-            "base_source": base.resolved,
-            "base_digest": base.digest,
-        }
+        context.check()
+        # Fetched once, before the trials, which then find it.
+        base = job_of(context, spec.hyperparameters).base_digest
+        document = {"workspace": str(context.workspace.root)}
         places = shares(spec.search.parallelism, found_cores(), found_gpus())
         perform = Processes(context.run.folder / "trials", document, places)
-        name = _name(context, spec.search, base.digest)
+        name = _name(context, spec.search, base)
         return search(context, spec.search, space, name, perform)
 
 
@@ -91,15 +86,15 @@ def search(context: Context, spec: SearchSpec, space: Space, name: str, perform:
     message = f"{best.name} is the best of {len(trials)} trials: {board.metric} {best.value:.4g}"
     message += f", with {', '.join(f'{key} {value}' for key, value in best.parameters.items())}."
     message += f" {stopped} stopped early." * bool(stopped) + f" {failed} failed." * bool(failed)
-    return Done(message, result(board))
+    return Done(message, result(board, space))
 
 
-def result(board: Board) -> dict[str, Any]:
+def result(board: Board, space: Space) -> dict[str, Any]:
     """What later stages and the status need."""
     best = board.best
     return {
         "best": best.name if best else None,
-        "hyperparameters": best.parameters if best else {},
+        "hyperparameters": space.plain(best.parameters) if best else {},
         "objective": {"metric": board.metric, "goal": board.goal, "value": best.value if best else None},
         "trials": [
             {"name": each.name, "phase": each.phase, "parameters": each.parameters, "metrics": each.metrics}
@@ -194,11 +189,3 @@ def _none(trials: list[Trial]) -> SearchError:
     if failed is None:
         return SearchError("No trial was done within the search's time; raise `timeout`.", "NothingDone")
     return SearchError(f"No trial succeeded. {failed.name}: {failed.message}", failed.reason)
-
-
-def _fetched(context: Context, source: str) -> FetchedModel:
-    context.check()
-    try:
-        return fetch(source)
-    except SourceError as error:
-        raise TuningError(str(error), "ModelMissing") from None

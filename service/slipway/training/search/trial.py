@@ -27,6 +27,7 @@ from pydantic import BaseModel, ConfigDict
 from slipway.training.errors import Stopped, TrainingError
 from slipway.training.runs import write_atomically
 from slipway.training.search.trials import Phase
+from slipway.training.tuning.jobs import Report
 
 STOPPED = 75
 """EX_TEMPFAIL of sysexits.h: the trial goes on when it is begun again."""
@@ -54,7 +55,7 @@ class Objective(Protocol):
         self,
         folder: Path,
         document: dict[str, Any],
-        report: Callable[[int, dict[str, float]], bool],
+        report: Report,
         stopping: Callable[[], bool],
     ) -> Mapping[str, float]: ...
 
