@@ -23,9 +23,10 @@ _UNTOLD = "Those who run it can see more in its log."
 def events(row: Job, status: FineTuneStatus | None, record: Record) -> list[Shown]:
     """All events, the newest first."""
     run = _written(row, record) if record.events else _of_stages(row, status)
-    found = [*_own(row), *run, *_metrics(row, record)]
+    found = [*_beginning(row), *run, *_metrics(row, record)]
     found.sort(key=lambda each: each[0])
-    return [shown for _, shown in reversed(found)]
+    # What the run says of its last step may bear a later time than its end.
+    return [shown for _, shown in reversed([*found, *_end(row)])]
 
 
 def _event(row: Job, number: str, at: float, message: str, level: str = "info", data: Any = None) -> Any:
@@ -40,7 +41,7 @@ def _event(row: Job, number: str, at: float, message: str, level: str = "info", 
     }
 
 
-def _own(row: Job) -> Iterator[Any]:
+def _beginning(row: Job) -> Iterator[Any]:
     created = row.created_us / 1_000_000
     yield _event(row, "j1", created, f"Created fine-tuning job: {row.id}")
     yield _event(row, "j2", created, f"Validating training file: {row.training_file}")
@@ -48,6 +49,9 @@ def _own(row: Job) -> Iterator[Any]:
         yield _event(row, "j3", row.queued_us / 1_000_000, "Files validated; the job is queued")
     if row.started_us is not None:
         yield _event(row, "j4", row.started_us / 1_000_000, "Fine-tuning job started")
+
+
+def _end(row: Job) -> Iterator[Any]:
     if row.finished_us is None:
         return
     at = row.finished_us / 1_000_000
