@@ -13,6 +13,9 @@ from slipway.training.errors import DataError, Stopped
 from slipway.training.workspaces import Workspace
 from training.data.preparing import Watching, dropped, lines, prepared, records, sentence, spec
 
+LIGHT = [{"name": "whitespace"}, {"name": "deduplicate"}]
+"""Steps that load little."""
+
 
 def chats(count: int, start: int = 0) -> list[dict[str, Any]]:
     return [
@@ -100,11 +103,12 @@ def test_the_same_records_in_other_files_make_the_same_version(tmp_path: Path) -
 
 def test_pieces_and_processes_change_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = lines(tmp_path / "a.jsonl", chats(300))
-    whole = prepared(tmp_path / "one", spec(path))
+    wanted = spec(path, preparation=LIGHT)
+    whole = prepared(tmp_path / "one", wanted)
     monkeypatch.setattr("slipway.training.data.chunks.TARGET", 5000)
     monkeypatch.setattr("slipway.training.data.chunks._BLOCK", 1000)
-    pieces = prepared(tmp_path / "two", spec(path))
-    spread = prepared(tmp_path / "three", spec(path), executor=executors.processes(2))
+    pieces = prepared(tmp_path / "two", wanted)
+    spread = prepared(tmp_path / "three", wanted, executor=executors.processes(2))
     assert list(whole.rows("train")) == list(pieces.rows("train")) == list(spread.rows("train"))
     assert whole.digest == pieces.digest == spread.digest
 
