@@ -16,6 +16,8 @@ from integration.gateway.clients import call, chat
 from integration.gateway.conftest import Running, Start, StartUpstream
 from integration.gateway.processes import Process
 from integration.gateway.states import State
+from integration.servers import own_postgres as own_postgres
+from integration.servers import postgres_server as postgres_server
 from slipway.gateway.finetuning.signing import Signing
 from slipway.objects.loading import load_file
 
@@ -473,3 +475,28 @@ async def test_reports_are_read_at_addresses_that_need_no_key(start: Start, clie
     assert "script-src" not in shown.headers["content-security-policy"]
     other = listed[0]["url"].replace("reports/data", "reports/evaluation")
     assert (await call(running.port, f"/{other}", key=None)).status == 404
+
+
+async def test_the_same_in_postgresql(start: Start, client: Any, own_postgres: Any) -> None:
+    running = await start(database_url=own_postgres.new_database(), fine_tuning_jobs=9)
+    own = client(running.port)
+    await running.until(lambda: running.gateway.database.migrated)
+    file = await file_of(own)
+    made = [
+        (await own.fine_tuning.jobs.create(model="m", training_file=file, metadata={"n": str(at)})).id
+        for at in range(3)
+    ]
+    assert [each.id async for each in own.fine_tuning.jobs.list(limit=2)] == made[::-1]
+    assert [each.id async for each in own.fine_tuning.jobs.list(metadata={"n": "1"})] == [made[1]]
+    await reached(own, made[0], "queued")
+    queue = Queue(running.state.folder, made[0])
+    queue.say("Training", startedAt=now())
+    await reached(own, made[0], "running")
+    await own.fine_tuning.jobs.pause(made[0])
+    await running.until(lambda: queue.fine_tune().spec.suspend)
+    await own.fine_tuning.jobs.resume(made[0])
+    queue.say("Succeeded", completedAt=now(), metrics={"tokens": "7"})
+    name = queue.fine_tune().spec.deploy.name
+    running.state.adapters("m", (name, "x.v1", 100))
+    assert (await reached(own, made[0], "succeeded")).trained_tokens == 7
+    assert (await own.fine_tuning.jobs.cancel(made[1])).status == "cancelled"
