@@ -83,7 +83,10 @@ class Stack:
     def slipway(self, *args: str) -> "subprocess.CompletedProcess[str]":
         """Run the command line as a person does."""
         command = [sys.executable, "-m", "slipway", *args, "--state", str(self.state)]
-        return subprocess.run(command, capture_output=True, text=True, check=False, timeout=240)
+        environment = os.environ | {"SLIPWAY_WORKSPACE": str(self.state.parent / "workspace")}
+        return subprocess.run(
+            command, capture_output=True, text=True, check=False, timeout=240, env=environment
+        )
 
     def status(self) -> Any:
         """What `slipway status -o json` says."""
