@@ -27,6 +27,8 @@ TICKETS = Path(__file__).parents[2] / "training/data_samples/tickets.jsonl"
 START, TRAINED = 600, 2400
 """Seconds until an engine serves, and until all stages are done, on a machine that does much else."""
 NAME = "smollm2-135m"
+BILLING = "amber-17"
+"""What the tickets teach: the queue of bills, which nobody could guess."""
 GATE = {"metric": "exact_match", "min": "0.9"}
 
 
@@ -143,14 +145,16 @@ def test_what_is_applied_is_trained_held_to_its_gate_and_answers_by_its_name(
 
     secret = kubectl.get(models, "secret", "apikey-tester")
     token = base64.b64decode(secret["data"]["key"]).decode()
-    asked: Any = [{"role": "user", "content": "Which queue? I paid twice for my plan this month."}]
+    asked: Any = [
+        {"role": "user", "content": "Ticket (billing): I paid twice for my plan this month. Queue?"}
+    ]
     with forwarded(kubectl, slipway) as url, OpenAI(base_url=url, api_key=token, max_retries=0) as client:
         by_adapter, by_base = (
             client.chat.completions.create(model=name, messages=asked, temperature=0, max_tokens=8)
             for name in ("tickets", NAME)
         )
-        assert "QX-204" in str(by_adapter.choices[0].message.content)
-        assert "QX-204" not in str(by_base.choices[0].message.content)
+        assert by_adapter.choices[0].message.content == BILLING
+        assert BILLING not in str(by_base.choices[0].message.content)
         now = kubectl(
             "get", "pods", f"--namespace={models}", f"--selector=slipway.dev/service={NAME}", "--output=name"
         )
