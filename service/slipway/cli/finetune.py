@@ -2,7 +2,7 @@
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, get_args
+from typing import TYPE_CHECKING
 
 import click
 
@@ -10,14 +10,15 @@ from slipway.cli.finetune_trials import command as trials
 from slipway.cli.finetune_watch import command as watch
 from slipway.cli.options import output_option, print_json, print_table, sentences
 from slipway.cli.workspaces import telling, workspace_of, workspace_option
-from slipway.objects.finetunes import Stage
 
 if TYPE_CHECKING:
     from slipway.objects import FineTune
+    from slipway.objects.finetunes import Stage
     from slipway.training.runs import Run
     from slipway.training.workspaces import Workspace
 
-_STAGES = get_args(Stage)
+_STAGES = ("prepare", "search", "train", "evaluate", "register", "deploy")
+"""Written out, so that `--help` loads no objects."""
 stage_argument = click.argument("stage", type=click.Choice(_STAGES))
 
 
@@ -41,7 +42,7 @@ command.add_command(watch, "watch")
 @workspace_option
 @sentences
 @telling
-def run(file: Path, until: Stage | None, workspace: str | None) -> None:
+def run(file: Path, until: "Stage | None", workspace: str | None) -> None:
     """Do the stages that are not done yet.
 
     Ctrl-C stops at the next safe point, a second one at once; run again, it goes on. Exit code 0: all is
@@ -157,7 +158,7 @@ def cancel(name: str, workspace: str | None) -> None:
 @stage_argument
 @workspace_option
 @sentences
-def retry(name: str, stage: Stage, workspace: str | None) -> None:
+def retry(name: str, stage: "Stage", workspace: str | None) -> None:
     """Do a stage again, and all that come after it."""
     from slipway.local.training import forget
 
@@ -171,7 +172,7 @@ def retry(name: str, stage: Stage, workspace: str | None) -> None:
 @click.option("--stage", type=click.Choice(_STAGES), help="Print what this stage's processes wrote instead.")
 @workspace_option
 @sentences
-def logs(name: str, stage: Stage | None, workspace: str | None) -> None:
+def logs(name: str, stage: "Stage | None", workspace: str | None) -> None:
     """Print what happened, or what a stage's processes wrote."""
     found = _open(workspace, name)
     if stage is None:
@@ -184,7 +185,7 @@ def logs(name: str, stage: Stage | None, workspace: str | None) -> None:
     click.echo(path.read_text(errors="replace"), nl=False)
 
 
-def _work(found: "Run", place: "Workspace", until: Stage | None) -> int:
+def _work(found: "Run", place: "Workspace", until: "Stage | None") -> int:
     from slipway.cli.training_curves import Screen
     from slipway.cli.training_python import training_python
     from slipway.local.training import Runner
