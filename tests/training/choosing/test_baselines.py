@@ -22,6 +22,9 @@ class Imitator:
         self.asked: list[Question] = []
         self._most = most
 
+    def close(self) -> None:
+        """It holds nothing."""
+
     def kinds(self) -> frozenset[Kind]:
         return frozenset({"generate"})
 

@@ -27,7 +27,7 @@ def base() -> LlamaForCausalLM:
 def adapter(folder: Path, seed: int, *, digest: str = "sha256:base", **asked: object) -> Adapter:
     """A random adapter in a folder."""
     options = {"r": 4, "lora_alpha": 8, "target_modules": ["q_proj", "down_proj"], **asked}
-    model = get_peft_model(base(), LoraConfig(**options))  # type: ignore[arg-type]
+    model = get_peft_model(base(), LoraConfig(**options))
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for name, parameter in model.named_parameters():

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -19,7 +20,7 @@ PARAMETERS = [
     {"name": "learningRate", "values": ["1e-5", "1e-2"]},
     {"name": "loraTargets", "values": ["q_proj,v_proj"]},
 ]
-QUICK = {"epochs": 2, "batchSize": 8, "precision": "float32", "loraRank": 4, "maxLength": 128}
+QUICK: dict[str, Any] = {"epochs": 2, "batchSize": 8, "precision": "float32", "loraRank": 4, "maxLength": 128}
 
 
 @pytest.fixture

@@ -112,9 +112,7 @@ def measure(
             found.append(Baseline(answerer.name, scores, notes, seconds=time.monotonic() - began))
         except EvaluationError as error:
             found.append(Baseline(answerer.name, error=str(error), seconds=time.monotonic() - began))
-        close = getattr(answerer, "close", None)
-        if close is not None:
-            close()
+        answerer.close()
     return found
 
 
