@@ -25,7 +25,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from loadtests import corpus
-from loadtests.overhead.machines import describe, family, memory
+from loadtests.overhead.machines import cpu_seconds, describe, family, memory
 
 ROOT = Path(__file__).parents[1]
 PEERS = ROOT / "loadtests" / "peers"
@@ -117,34 +117,37 @@ def _measure(name: str, command: Sequence[str], path: Path, cores: int) -> Figur
                 cwd=ROOT,
                 env=environment,
             )
-        peak = _Peak(child.pid)
+        peak = _Watched(child.pid)
         output = child.stdout.read() if child.stdout else ""
-        _, status, usage = os.wait4(child.pid, 0)
-        child.returncode = os.waitstatus_to_exitcode(status)
+        child.wait()
         seconds = time.monotonic() - began
         peak.stop()
         if child.returncode:
             raise SystemExit(f"{name} failed: {log.read_text()[-2000:]}")
     came = json.loads(output.strip().splitlines()[-1])
-    cpu = usage.ru_utime + usage.ru_stime
+    cpu = sum(peak.cpu_seconds.values())
     return Figures(
         name, path.stat().st_size / 1e6, seconds, cpu, peak.bytes, came["rows"], came.get("digest", "")
     )
 
 
-class _Peak(threading.Thread):
-    """The most memory that a process and its descendants had at once."""
+class _Watched(threading.Thread):
+    """The most memory that a process and its descendants had at once, and the processor time of each."""
 
     def __init__(self, pid: int) -> None:
         super().__init__(daemon=True)
         self._pid = pid
         self._end = threading.Event()
         self.bytes = 0
+        self.cpu_seconds: dict[int, float] = {}
         self.start()
 
     def run(self) -> None:
         while not self._end.wait(_SAMPLE_S):
-            self.bytes = max(self.bytes, memory(family(self._pid))[0])
+            # What a fork server starts is waited for by nobody, so that the kernel adds it up nowhere.
+            found = family(self._pid)
+            self.bytes = max(self.bytes, memory(found)[0])
+            self.cpu_seconds |= {pid: cpu_seconds([pid]) or self.cpu_seconds.get(pid, 0.0) for pid in found}
 
     def stop(self) -> None:
         self._end.set()
