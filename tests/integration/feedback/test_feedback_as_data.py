@@ -5,7 +5,6 @@ import json
 import os
 import sys
 from pathlib import Path
-from typing import Any
 
 from integration.feedback.test_feedback import asked, opened, say
 from integration.gateway.conftest import StartUpstream
@@ -32,11 +31,11 @@ async def test_agreed_feedback_is_written_redacted_page_after_page(
     place: StartPlace, start_upstream: StartUpstream, tmp_path: Path
 ) -> None:
     port = (await opened(place, start_upstream)).start().port()
-    for number in range(102):  # More than one page.
-        said: dict[str, Any] = {"messages": conversation(f"Question {number}?")}
-        if number == 0:
-            said = {"messages": conversation("Mail jane@company.com"), "expected": "I did: jane@company.com."}
-        await say(port, await asked(port), "down" if number == 0 else "up", **said)
+    first, *others = [await asked(port) for _ in range(102)]  # More than one page.
+    asks, right = conversation("Mail jane@company.com"), "I did: jane@company.com."
+    await say(port, first, "down", messages=asks, expected=right)
+    for number, request_id in enumerate(others):
+        await say(port, request_id, messages=conversation(f"Question {number}?"))
     quiet = await asked(port)
     await say(port, quiet, "down", expected="Kept to myself.")
 
