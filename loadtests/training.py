@@ -159,6 +159,8 @@ def _adapter() -> Any:
 
 
 def _arguments(folder: Path, epochs: int) -> dict[str, Any]:
+    import torch
+
     steps = epochs * -(-_TRAINED // _BATCH)
     return {
         "output_dir": str(folder / "out"),
@@ -171,6 +173,7 @@ def _arguments(folder: Path, epochs: int) -> dict[str, Any]:
         "report_to": "none",
         "save_strategy": "no",
         "disable_tqdm": True,
+        "use_cpu": not torch.cuda.is_available(),
     }
 
 
