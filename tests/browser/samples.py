@@ -122,7 +122,7 @@ BATCHES = [
         "errors": {"data": [{"message": "Line 3 is not JSON.", "line": 3}]},
     },
 ]
-JOBS = [
+JOBS: list[dict[str, Any]] = [
     {
         "id": "ftjob-run",
         "status": "running",
@@ -188,7 +188,7 @@ def job_events(steps: int) -> list[dict[str, Any]]:
     return [*metrics, warned, begun]
 
 
-CHECKPOINTS = [
+CHECKPOINTS: list[dict[str, Any]] = [
     {
         "id": f"ftckpt-{step}",
         "step_number": step,
@@ -197,7 +197,7 @@ CHECKPOINTS = [
     }
     for step in (10, 5)
 ]
-REPORTS = [
+REPORTS: list[dict[str, Any]] = [
     {"id": "data", "title": "The data", "url": "v1/fine_tuning/jobs/ftjob-run/reports/data?expires=1"},
     {"id": "card", "title": "The model card", "url": "v1/fine_tuning/jobs/ftjob-run/reports/card?expires=1"},
 ]

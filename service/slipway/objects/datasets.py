@@ -87,7 +87,7 @@ class DatasetSpec(Part):
     split: SplitSpec = SplitSpec()
     """What is kept back."""
     max_broken: Fraction = Fraction("0.1")
-    """Share of a source's records that may be broken or hold something else than the format asks for; with more
-    of them the data is refused."""
+    """Share of a source's records that may be broken or hold something else than the format asks for; with
+    more of them the data is refused."""
     version: Annotated[str, StringConstraints(min_length=1, max_length=128)] | None = None
     """The version that must come of it; preparation that makes another one is refused."""

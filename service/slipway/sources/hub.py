@@ -66,7 +66,8 @@ class HubOrigin:
         if not info.sha:
             raise UnreachableError(f"The hub names no commit for {self._address}.")
         self._commit = info.sha
-        siblings = {require_safe(item.rfilename, str(self._address)): item for item in info.siblings or ()}
+        listed = getattr(info, "siblings", None) or ()  # Kernels, which are never asked for, have none.
+        siblings = {require_safe(item.rfilename, str(self._address)): item for item in listed}
         self._files = [_file(siblings[name], target) for name, target in self._chosen(list(siblings)).items()]
         return str(replace(self._address, revision=self._commit))
 

@@ -4,9 +4,12 @@ import hashlib
 import json
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, field
 from importlib import import_module
+from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 from slipway.objects import FineTune
 from slipway.objects.finetunes import ASKED, Stage
@@ -99,9 +102,24 @@ def inputs(run: Run, fine_tune: FineTune, stage: Stage) -> str:
     before = [run.outcome(name) for name in STAGES[: STAGES.index(stage)]]
     depends = {
         "spec": {name: spec[name] for name in ASKED[stage]},
+        "files": _local_files(fine_tune) if stage == "prepare" else [],
         "before": {outcome.stage: outcome.result for outcome in before if outcome is not None},
     }
     return hashlib.sha256(json.dumps(depends, sort_keys=True).encode()).hexdigest()
+
+
+def _local_files(fine_tune: FineTune) -> list[tuple[str, int, int]]:
+    """Path, size in bytes and time of change of local data: a name does not say that its file changed."""
+    found = []
+    for source in fine_tune.spec.dataset.sources:
+        if not source.source.startswith("file://"):
+            continue
+        place = Path(unquote(urlsplit(source.source).path))
+        inside = sorted(each for each in place.rglob("*") if each.is_file()) if place.is_dir() else [place]
+        for file in inside:
+            with suppress(OSError):  # That it is not there is for the stage to say.
+                found.append((str(file), file.stat().st_size, file.stat().st_mtime_ns))
+    return found
 
 
 def run_stage(context: Context) -> Outcome:

@@ -46,7 +46,7 @@ class Imitator:
 @pytest.fixture
 def parts(tmp_path: Path) -> dict[str, list[Example]]:
     version = tickets(tmp_path / "data")
-    return {part: list(examples(version.rows(part))) for part in ("train", "validation", "test")}  # type: ignore[arg-type]
+    return {part: list(examples(version.rows(part))) for part in ("train", "validation", "test")}
 
 
 def baseline(parts: dict[str, list[Example]], tmp_path: Path, model: Imitator, **asked: object) -> Baseline:

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 
-from slipway.training.data import executors, pipeline
+from slipway.objects.datasets import DatasetSpec
+from slipway.training.data import executors
 from slipway.training.data.pipeline import prepare
 from slipway.training.data.versions import PARTS, DatasetVersion, damage
 from slipway.training.errors import DataError, Stopped
@@ -193,10 +194,10 @@ def test_two_sources_with_weights_are_mixed(tmp_path: Path) -> None:
         mode="json", by_alias=True
     )
     wanted["sources"].append({"name": "two", "source": (tmp_path / "b.jsonl").as_uri(), "weight": "0.5"})
-    version = prepared(tmp_path / "work", pipeline.DatasetSpec.model_validate(wanted))
+    version = prepared(tmp_path / "work", DatasetSpec.model_validate(wanted))
     train = [row["source"] for row in version.rows("train")]
     kept = {each.name: each.kept for each in version.manifest.sources}
-    held_back = [row["source"] for part in ("validation", "test") for row in version.rows(part)]  # type: ignore[arg-type]
+    held_back = [row["source"] for part in ("validation", "test") for row in version.rows(part)]
     assert kept["one"] == 100
     assert 35 <= kept["two"] <= 65
     assert dropped(version) == {"weight": 100 - kept["two"]}

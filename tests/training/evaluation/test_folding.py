@@ -46,7 +46,7 @@ def test_labels_are_dealt_evenly(tmp_path: Path) -> None:
     dealt = deal(version, 3, 0)
     for fold in range(3):
         own = FoldVersion(version.folder, version.manifest, dealt, fold, 3)
-        kept = Counter(row["label"] for part in ("train", "validation") for row in own.rows(part))  # type: ignore[arg-type]
+        kept = Counter(row["label"] for part in ("train", "validation") for row in own.rows(part))
         assert kept == {"rare": 4, "frequent": 16}
 
 

@@ -10,7 +10,7 @@ import hashlib
 import random
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, cast
+from typing import cast
 
 from slipway.training.data.versions import DatasetVersion, Part
 from slipway.training.errors import EvaluationError
@@ -151,13 +151,16 @@ def asked_of(question: Question) -> str:
 
 
 def _prompt(row: Record) -> str:
-    content: Any = (row.get("messages") or [None])[:-1] if row["format"] == "chat" else row.get("messages")
+    content = row.get("messages")
+    if row["format"] == "chat":
+        content = (content or [])[:-1]
     text = repr((content, row.get("text"), row.get("tokens")))
     return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()[:16]
 
 
 def _real(version: DatasetVersion) -> Iterator[Record]:
-    for part in ("train", "validation"):
-        for row in version.rows(cast(Part, part)):
+    parts: tuple[Part, ...] = ("train", "validation")
+    for part in parts:
+        for row in version.rows(part):
             if not row["augmented"]:
                 yield row
