@@ -49,6 +49,9 @@ $(OTHERS:%=$(ENVS)/%/.ready): $(ENVS)/%/.ready: locks/%.txt | $(UV)
 .PHONY: envs
 envs: $(ENVS)/gateway/.ready $(ENVS)/$(ENGINE)/.ready ## Make the gateway's and the engine's environments.
 
+.PHONY: training
+training: $(ENVS)/training/.ready ## Make the environment of training, for `slipway finetune`, `data`, `eval`.
+
 .PHONY: dev
 dev: $(ENVS)/dev/.ready ## Make the environment with every development tool.
 
