@@ -1,13 +1,8 @@
 """Tiny models with random weights, made once."""
 
-import os
 from pathlib import Path
 
 import pytest
-
-os.environ.setdefault("OMP_NUM_THREADS", "1")
-os.environ.setdefault("HF_HUB_OFFLINE", "1")
-os.environ.setdefault("HF_DATASETS_OFFLINE", "1")
 
 from training.evaluation.tiny import make_classifier, make_decoder, make_encoder_decoder, make_tagger
 

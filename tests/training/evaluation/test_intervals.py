@@ -82,8 +82,18 @@ def test_shares_have_wilsons_interval() -> None:
         expected = stats.binomtest(hits, count).proportion_ci(method="wilson")
         found = intervals.proportion(hits, count)
         assert (found.low, found.high) == pytest.approx((expected.low, expected.high), abs=1e-9)
+        assert 0 <= found.low <= found.value <= found.high <= 1
+    assert intervals.proportion(0, 12).low == 0
 
 
 def test_rows_that_do_not_pair_are_refused() -> None:
     with pytest.raises(ValueError, match="3 rows beside 2"):
         intervals.compare(mean([1, 0, 1]), mean([1, 0]))
+
+
+def test_a_few_rows_that_are_all_right_are_not_certain() -> None:
+    found = intervals.score(mean([1.0] * 8))
+    assert (found.value, found.high) == (1, 1)
+    assert found.low == pytest.approx(stats.binomtest(8, 8).proportion_ci(method="wilson").low)
+    part = intervals.score(mean([1.0] * 8 + [0.0] * 8), members=[True] * 8 + [False] * 8)
+    assert (part.low, part.count) == (found.low, 8)

@@ -81,12 +81,16 @@ def score(
     level: float = LEVEL,
     members: Array | None = None,
 ) -> Score:
-    """A measure's value with its percentile interval.
+    """A measure's value with its percentile interval; Wilson's for a share of none or all.
 
     Args:
         members: which rows it is about [rows], True or False; all if left out
     """
     at = np.arange(measure.count) if members is None else np.flatnonzero(members)
+    rows = None if measure.rows is None else measure.rows[at]
+    if rows is not None and _decided(rows) and len(np.unique(rows)) == 1:
+        # Where all rows are right, so is each resample of them, which would make them look certain.
+        return proportion(int(rows.sum()), len(rows), measure.better)
     drawn = []
     for weights in resamples(len(at), count, seed, measure.count):
         spread = np.zeros((len(weights), measure.count))
@@ -105,7 +109,9 @@ def proportion(hits: int, count: int, better: Better = "lower") -> Score:
     share, scale = hits / count, 1 + z**2 / count
     middle = (share + z**2 / (2 * count)) / scale
     half = z * sqrt(share * (1 - share) / count + z**2 / (4 * count**2)) / scale
-    return Score(share, max(0.0, middle - half), min(1.0, middle + half), count, better)
+    # Exactly 0 and 1 where rounding would leave a hair.
+    low, high = (middle - half if hits else 0.0), (middle + half if hits < count else 1.0)
+    return Score(share, low, high, count, better)
 
 
 def compare(
