@@ -62,6 +62,11 @@ def answer(stack: Stack, model: str) -> str:
     return found.choices[0].text
 
 
+def ready(stack: Stack, model: str) -> bool:
+    listed = {each.id: each for each in stack.client().models.list()}
+    return model in listed and bool(listed[model].model_dump()["ready"])
+
+
 def test_versions_follow_each_other_under_one_name(stack: Stack, tmp_path: Path) -> None:
     run = registered(tmp_path, fine_tune(), rank=8)
     done = deploy(stack, tmp_path)
@@ -69,7 +74,7 @@ def test_versions_follow_each_other_under_one_name(stack: Stack, tmp_path: Path)
     outcome = run.outcome("deploy")
     assert outcome is not None
     assert outcome.result == {"service": CHAT, "name": NAME, "engineName": f"{NAME}.v1"}
-    until(lambda: NAME in {model.id for model in stack.client().models.list()}, f"{NAME} is listed")
+    until(lambda: ready(stack, NAME), f"{NAME} is ready")
     first = answer(stack, NAME)
     assert first != answer(stack, CHAT)
 

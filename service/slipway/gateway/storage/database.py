@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
+from threading import Thread
 from typing import Any, TypeVar
 
 from sqlalchemy import Connection, Engine, create_engine, event, text
@@ -166,8 +167,12 @@ class Database:
         self.migrated = True
 
     def close(self) -> None:
-        """Close the connections; a call that runs is not waited for."""
+        """Close the connections; for a call that runs nobody waits but the thread that closes after it."""
         self._threads.shutdown(wait=False, cancel_futures=True)
+        Thread(target=self._dispose, daemon=True).start()
+
+    def _dispose(self) -> None:
+        self._threads.shutdown(wait=True)
         self.engine.dispose()
 
     def _transact(self, work: Callable[[Connection], T]) -> T:
