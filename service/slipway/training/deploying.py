@@ -31,6 +31,9 @@ from slipway.training.stages import Context, Done
 _PATIENCE = 120.0
 """Seconds that an engine has to load an adapter: it may wait for what it is answering."""
 _LOOK_EVERY = 0.5
+_TAKEN_UP = 3.0
+"""Seconds after which every gateway has read what was written: it looks four times a second. Until then it
+sends requests to the version before."""
 _RANK = "--max-lora-rank"
 _DEFAULT_RANK = 16
 """Of vLLM's engines."""
@@ -129,6 +132,8 @@ def work(context: Context) -> Done:
     before = [each for each in rest if each.name == name and each.weight]
     others = [each for each in rest if each.name != name]
     _roll_out(context, state, asked, others, before, new)
+    if before:
+        time.sleep(_TAKEN_UP)
     for each in before:
         for address in state.engines(asked.service):
             _unload(address, state.key, each.engine_name)
