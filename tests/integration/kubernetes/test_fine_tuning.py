@@ -48,14 +48,20 @@ def tell(server: APIServer, job: str, phase: str, **status: Any) -> None:
     server.put(FINE_TUNE, NAMESPACE, job, spec=there["spec"], status={"phase": phase, **status})
 
 
-async def test_a_job_is_a_fine_tune_whose_first_job_reads_the_examples_at_a_signed_address(
-    start_gateway: StartGateway, world: World, server: APIServer, clients: Any
-) -> None:
+async def begun(start_gateway: StartGateway, world: World, clients: Any) -> tuple[Any, Any, str]:
+    """A gateway that offers fine-tuning, a client of it, and a job that was made."""
     world.service(engine=LORA)
     world.key()
     running = await start_gateway(**OFFERED)
     own = clients(running)
     job = await created(running, own)
+    return running, own, job
+
+
+async def test_a_job_is_a_fine_tune_whose_first_job_reads_the_examples_at_a_signed_address(
+    start_gateway: StartGateway, world: World, server: APIServer, clients: Any
+) -> None:
+    running, own, job = await begun(start_gateway, world, clients)
 
     item = server.items(FINE_TUNE)[NAMESPACE, job]
     made = FineTune.model_validate({key: item[key] for key in ("apiVersion", "kind", "metadata", "spec")})
@@ -104,11 +110,7 @@ async def test_a_job_is_a_fine_tune_whose_first_job_reads_the_examples_at_a_sign
 async def test_an_api_server_that_is_away_is_waited_for(
     start_gateway: StartGateway, world: World, server: APIServer, clients: Any
 ) -> None:
-    world.service(engine=LORA)
-    world.key()
-    running = await start_gateway(**OFFERED)
-    own = clients(running)
-    job = await created(running, own)
+    running, own, job = await begun(start_gateway, world, clients)
     await server.stop()
     await own.fine_tuning.jobs.cancel(job)
     await server.start()
@@ -118,11 +120,7 @@ async def test_an_api_server_that_is_away_is_waited_for(
 async def test_a_fine_tune_that_somebody_removed_fails_its_job(
     start_gateway: StartGateway, world: World, server: APIServer, clients: Any
 ) -> None:
-    world.service(engine=LORA)
-    world.key()
-    running = await start_gateway(**OFFERED)
-    own = clients(running)
-    job = await created(running, own)
+    _, own, job = await begun(start_gateway, world, clients)
     server.remove(FINE_TUNE, NAMESPACE, job)
     failed = await reached(own, job, "failed")
     assert failed.error is not None

@@ -15,12 +15,12 @@ def test_sources_beside_the_file_are_found_from_anywhere() -> None:
     given = {
         "sources": [{"name": "a", "source": "file://./data/a.jsonl"}, {**DATA["sources"][0], "name": "b"}]
     }
-    made = fine_tune(dataset=given).located(Path("/work/here"))
+    made = fine_tune(dataset=given).located(Path("/somewhere/here"))
     assert [each.source for each in made.spec.dataset.sources] == [
-        "file:///work/here/data/a.jsonl",
+        "file:///somewhere/here/data/a.jsonl",
         "s3://bucket/data.jsonl",
     ]
-    assert fine_tune().located(Path("/work")) == fine_tune()
+    assert fine_tune().located(Path("/somewhere")) == fine_tune()
 
 
 def fine_tune(**spec: Any) -> FineTune:
