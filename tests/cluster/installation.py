@@ -91,7 +91,7 @@ def condition(item: Mapping[str, Any], kind: str) -> dict[str, Any]:
 def until(
     kubectl: Kubectl, namespace: str, name: str, done: Callable[[dict[str, Any]], object], seconds: float = 90
 ) -> dict[str, Any]:
-    """Wait until `done` holds for the LLMService."""
+    """Wait until `done` holds for the LLMService; it is not asked before there is a status."""
     end = time.monotonic() + seconds
     found: dict[str, Any] = {}
     while time.monotonic() < end:
@@ -99,7 +99,7 @@ def until(
             found = kubectl.get(namespace, "llmservice", name)
         except KubectlError:
             found = {}  # The API server is away, or it is gone.
-        if found and done(found):
+        if "status" in found and done(found):
             return found
         time.sleep(0.3)
     raise AssertionError(f"{name} is not as awaited after {seconds} s: {json.dumps(found.get('status'))}")

@@ -154,10 +154,11 @@ def test_a_version_that_fails_is_taken_back_and_the_reason_is_plain(
         assert "RolledBack" in events(kubectl, models, "f")
         entries = adapters(kubectl.get(models, "llmservice", "m"))
         assert entries == {"support.v1": ("Ready", 100), "support.v2": ("RolledBack", 0)}
+        # The gateways hear of it a moment after the object says so.
+        until(kubectl, models, "m", lambda found: loaded(kubectl, models) == [{"support.v1"}] * 2)
         failed = asking.now()["failed"]
         asking.goes_on(60)
         assert asking.now()["failed"] == failed, "the version before answers all again"
-    until(kubectl, models, "m", lambda found: loaded(kubectl, models) == [{"support.v1"}] * 2)
 
 
 def test_engines_without_room_for_adapters_are_told_of_with_the_mend(

@@ -180,7 +180,8 @@ def test_traffic_goes_on_while_the_api_server_is_away(
     api_server("start")
     asked.goes_on()
     kubectl("scale", f"--namespace={models}", "llm/m", "--replicas=2")
-    until(kubectl, models, "m", lambda found: found["status"]["readyReplicas"] == 2)
+    # Kubernetes' own controllers take their time to watch again.
+    until(kubectl, models, "m", lambda found: found["status"]["readyReplicas"] == 2, seconds=240)
 
 
 def test_deleting_a_service_leaves_nothing(kubectl: Kubectl, models: str, slipway: Installation) -> None:

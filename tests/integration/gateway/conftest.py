@@ -112,7 +112,8 @@ async def start(tmp_path: Path) -> AsyncIterator[Start]:
     yield start
     for one, task in running:
         one.server.should_exit = True
-        one.server.force_exit = True
+        one.server.force_exit = True  # It waits for no answer, and leaves out the end of the lifespan.
         await task
+        await one.server.lifespan.shutdown()
         failures = [line for line in one.log if line["event"] in ("failed", "source_failed")]
         assert not failures, failures
